@@ -1,0 +1,30 @@
+#include "mem.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static void *checked(void *p)
+{
+    static const char text[] = "sluice: out of memory\n";
+
+    if (p)
+        return p;
+    if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+        abort();
+    abort();
+}
+
+void *mem_alloc(size_t n)
+{
+    return checked(malloc(n ? n : 1));
+}
+
+void *mem_new(size_t n)
+{
+    return checked(calloc(1, n ? n : 1));
+}
+
+void *mem_realloc(void *p, size_t n)
+{
+    return checked(realloc(p, n ? n : 1));
+}

@@ -1,0 +1,125 @@
+#include "offload.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "mem.h"
+
+struct offload {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct { /* guarded by lock */
+        struct offload_task *head, **tail;
+        size_t queued, running;
+        bool stop;
+    } locked;
+    size_t queue_max;
+    const char *name;
+    unsigned thread_count;
+    pthread_t threads[];
+};
+
+static struct offload_task *take(struct offload *o)
+{
+    struct offload_task *t;
+
+    pthread_mutex_lock(&o->lock);
+    while (!o->locked.head && !o->locked.stop)
+        pthread_cond_wait(&o->wake, &o->lock);
+    t = o->locked.head;
+    if (t) {
+        o->locked.head = t->next;
+        if (!o->locked.head)
+            o->locked.tail = &o->locked.head;
+        o->locked.queued--;
+        o->locked.running++;
+    }
+    pthread_mutex_unlock(&o->lock);
+    return t;
+}
+
+static void *worker(void *arg)
+{
+    struct offload *o = arg;
+    struct offload_task *t;
+
+    while ((t = take(o)) != NULL) {
+        struct call *call = t->call;
+        enum err e = t->run(t);
+        pthread_mutex_lock(&o->lock);
+        o->locked.running--;
+        pthread_mutex_unlock(&o->lock);
+        call_finish(call, e); /* the task may be gone from here on */
+    }
+    return NULL;
+}
+
+struct offload *offload_new(const char *name, unsigned threads, size_t queue_max)
+{
+    struct offload *o = mem_new(sizeof(*o) + threads * sizeof(pthread_t));
+    sigset_t all, old;
+
+    pthread_mutex_init(&o->lock, NULL);
+    pthread_cond_init(&o->wake, NULL);
+    o->name = name;
+    o->queue_max = queue_max;
+    o->locked.tail = &o->locked.head;
+    /* signals are the main thread's */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    for (unsigned i = 0; i < threads; i++) {
+        char title[16];
+        if (pthread_create(&o->threads[i], NULL, worker, o) != 0) {
+            perror("sluice: pthread_create");
+            abort();
+        }
+        snprintf(title, sizeof(title), "%.10s-%u", name, i % 1000);
+        pthread_setname_np(o->threads[i], title);
+        o->thread_count++;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return o;
+}
+
+void offload_free(struct offload *o)
+{
+    pthread_mutex_lock(&o->lock);
+    o->locked.stop = true;
+    pthread_cond_broadcast(&o->wake);
+    pthread_mutex_unlock(&o->lock);
+    for (unsigned i = 0; i < o->thread_count; i++)
+        pthread_join(o->threads[i], NULL);
+    pthread_cond_destroy(&o->wake);
+    pthread_mutex_destroy(&o->lock);
+    free(o);
+}
+
+void offload_run(struct offload *o, struct offload_task *t, enum err (*run)(struct offload_task *), struct call *call)
+{
+    bool full;
+
+    t->run = run;
+    t->call = call;
+    t->next = NULL;
+    pthread_mutex_lock(&o->lock);
+    full = o->locked.queued >= o->queue_max;
+    if (!full) {
+        *o->locked.tail = t;
+        o->locked.tail = &t->next;
+        o->locked.queued++;
+        pthread_cond_signal(&o->wake);
+    }
+    pthread_mutex_unlock(&o->lock);
+    if (full)
+        call_finish(call, ERR_BUSY);
+}
+
+size_t offload_depth(struct offload *o)
+{
+    pthread_mutex_lock(&o->lock);
+    size_t n = o->locked.queued + o->locked.running;
+    pthread_mutex_unlock(&o->lock);
+    return n;
+}

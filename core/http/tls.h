@@ -1,0 +1,39 @@
+/* tls.h - server-side TLS on plain descriptors: OpenSSL reads and writes the socket, the loop only polls it.
+ *
+ * Shape    a tls_context holds the certificate and can be reloaded while connections live; a tls_stream is one connection's session.
+ * Owns     a stream owns its SSL, not the descriptor. Contexts are reference-counted by their streams.
+ * Errors   tls_context_new/reload put a sentence for a person into `why`.
+ * Thread   the context: any (its certificate is swapped under a lock); a stream: its connection's loop.
+ * Source   OpenSSL SSL_read(3), SSL_write(3), SSL_get_error(3); ALPN http/1.1 only, no renegotiation, TLS 1.2 and up.
+ */
+#ifndef SLUICE_HTTP_TLS_H
+#define SLUICE_HTTP_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct tls_context;
+struct tls_stream;
+
+/* BLOCKING: reads PEM files. */
+MUST_USE enum err tls_context_new(const char *cert_file, const char *key_file, struct tls_context **out, char why[256]);
+/* Reads the files again; new connections get the new certificate, an error keeps the old one. BLOCKING. */
+MUST_USE enum err tls_context_reload(struct tls_context *t, char why[256]);
+void tls_context_free(struct tls_context *t);
+
+enum tls_want { TLS_OK, TLS_WANT_READ, TLS_WANT_WRITE, TLS_CLOSED, TLS_BROKEN };
+struct tls_stream *tls_stream_new(struct tls_context *t, int fd);
+/* Advances the handshake. */
+enum tls_want tls_handshake(struct tls_stream *s);
+/* Up to len bytes; *n > 0 with TLS_OK. TLS_CLOSED: clean end. */
+enum tls_want tls_read(struct tls_stream *s, void *buf, size_t len, size_t *n);
+enum tls_want tls_write(struct tls_stream *s, const void *buf, size_t len, size_t *n);
+/* Bytes already decrypted and waiting: then readability of the descriptor says nothing. */
+bool tls_has_pending(const struct tls_stream *s);
+/* Sends close_notify if it fits; frees. */
+void tls_stream_free(struct tls_stream *s);
+
+#endif

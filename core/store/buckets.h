@@ -1,0 +1,58 @@
+/* buckets.h - the directory of buckets: a cache over meta that answers without waiting.
+ *
+ * Shape    an immutable-snapshot table by name, kept current by a meta watch; changes are compare-and-swaps in meta.
+ * Owns     struct bucket values are copies into the caller's arena.
+ * Errors   ERR_NO_SUCH_BUCKET, ERR_BUCKET_OWNED, ERR_BUCKET_EXISTS, ERR_BUCKET_NOT_EMPTY, ERR_UNAVAILABLE.
+ * Thread   shared by all loops; calls finish on their own loop.
+ */
+#ifndef SLUICE_STORE_BUCKETS_H
+#define SLUICE_STORE_BUCKETS_H
+
+#include "store/meta.h"
+#include "store/store.h"
+
+struct bucket {
+    struct bucket_id id;
+    int64_t created_ns;
+    struct str region; /* as in the LocationConstraint, empty = us-east-1 */
+    struct str owner;  /* access key or user that created it */
+};
+
+struct buckets;
+/* Loads the directory and follows it. `meta` must outlive it. Before loops run. */
+MUST_USE enum err buckets_open(struct meta *meta, struct buckets **out);
+void buckets_close(struct buckets *);
+
+/* From the cache, without waiting. `b`'s strs are copied into `arena`. ERR_NO_SUCH_BUCKET. */
+MUST_USE enum err buckets_find(struct buckets *, struct arena *arena, struct str name, struct bucket *b);
+
+struct bucket_create_req {
+    struct arena *arena;
+    struct str name, region, owner;
+};
+struct bucket_create_res {
+    struct bucket bucket; /* also filled on ERR_BUCKET_OWNED / ERR_BUCKET_EXISTS */
+};
+/* The cache shows it before the call finishes. */
+void buckets_create(struct buckets *, const struct bucket_create_req *, struct bucket_create_res *, struct call *);
+
+struct bucket_delete_req {
+    struct arena *arena;
+    struct store *store; /* asked to purge: refuses when not empty */
+    struct str name;
+};
+struct bucket_delete_res {
+    char unused;
+};
+/* Seals the bucket in the store, removes the record; a crash in between leaves an empty bucket that can be used or deleted again. */
+void buckets_delete(struct buckets *, const struct bucket_delete_req *, struct bucket_delete_res *, struct call *);
+
+/* Names in bytewise order behind `after` that start with `prefix`, at most max; from the cache. */
+struct bucket_page {
+    const struct bucket *buckets;
+    uint32_t count;
+    bool truncated;
+};
+void buckets_list(struct buckets *, struct arena *arena, struct str prefix, struct str after, uint32_t max, struct bucket_page *out);
+
+#endif

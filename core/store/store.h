@@ -1,0 +1,269 @@
+/* store.h - what an object store is.
+ *
+ * Shape    one asynchronous vtable; every method is (self, const req *, res *, call). Callers use the store_*() wrappers.
+ *          It is not where buckets, attributes of buckets, identities or job records live: those are in meta.
+ * Units    see object.h.
+ * Owns     the caller owns self, req, res and call until the call is done. Results are allocated from req->arena.
+ *          res->body is the caller's to close. A put reads req->body but does not close it.
+ * Errors   ERR_NO_SUCH_KEY, ERR_NO_SUCH_UPLOAD, ERR_NO_SUCH_BUCKET (the uid was purged), ERR_PRECONDITION, ERR_NO_SPACE, ERR_IO,
+ *          ERR_CORRUPT, ERR_NOT_IMPLEMENTED (empty slot); errors of a source pass through. res is untouched on error unless stated.
+ * Thread   a struct store is a handle of one loop; handles of one store share their engine.
+ */
+#ifndef SLUICE_STORE_STORE_H
+#define SLUICE_STORE_STORE_H
+
+#include "base/source.h"
+#include "store/object.h"
+
+#define STORE_METHODS(M)                                                                                               \
+    M(obj_head) M(obj_get) M(obj_put) M(obj_delete) M(obj_copy) M(obj_list)                                            \
+    M(upload_create) M(upload_part) M(upload_complete) M(upload_abort) M(upload_list) M(part_list) M(bucket_purge)
+
+/* ---- objects ---- */
+
+struct obj_head_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key;
+    struct cond cond;      /* checked as for reads */
+    uint32_t part_number;  /* 0 = the whole object */
+    struct range range;
+    bool parts;            /* also list the parts (GetObjectAttributes) */
+};
+struct part_info {
+    uint32_t number;
+    uint64_t size;
+    int64_t mtime_ns;
+    struct etag etag;
+    struct checksum checksum;
+};
+/* Also filled on ERR_INVALID_RANGE, ERR_NOT_MODIFIED and ERR_PRECONDITION, without the offsets. */
+struct obj_head_res {
+    struct object_info info;
+    uint64_t offset, len;   /* of the range or part within the object; the whole otherwise */
+    struct part_info part;  /* when part_number was asked of a multipart object */
+    const struct part_info *parts; /* when asked, ascending */
+    uint32_t part_count;
+};
+
+/* part_number beyond the last: ERR_INVALID_PART_NUMBER; of a single-PUT object only 1 exists. */
+struct obj_get_req {
+    struct obj_head_req head; /* head.parts is ignored */
+};
+struct obj_get_res {
+    struct obj_head_res head;
+    struct source *body; /* exactly head.len bytes; NULL on error */
+};
+
+struct obj_put_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key;
+    struct object_info info;   /* attrs and tags are kept; the rest is ignored */
+    struct cond cond;          /* as for writes, decided where the write commits */
+    struct source *body;       /* may be NULL: empty. Not closed. */
+    struct body_check *check;  /* never NULL */
+    uint64_t size_max;         /* more than that: ERR_ENTITY_TOO_LARGE */
+};
+struct obj_put_res {
+    struct object_info info; /* size, mtime, etag, checksum of what was written */
+};
+
+struct obj_delete_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key;
+    struct cond cond;
+};
+struct obj_delete_res {
+    bool existed; /* a missing key is not an error */
+};
+
+/* Server-side copy. Shares content where it can, otherwise reads and writes. */
+struct obj_copy_req {
+    struct arena *arena;
+    struct bucket_id src_bucket;
+    struct str src_key;
+    struct cond src_cond;
+    struct bucket_id bucket;
+    struct str key;
+    struct cond cond;
+    bool replace_attrs; /* take info.attrs instead of the source's */
+    bool replace_tags;  /* take info.tags instead of the source's */
+    struct object_info info;
+    enum hash_alg checksum; /* wanted; HASH_NONE = as the source's */
+    uint64_t size_max;      /* a larger source: ERR_INVALID_REQUEST */
+};
+struct obj_copy_res {
+    struct object_info info;
+};
+
+struct obj_list_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str prefix;
+    struct str delimiter; /* empty = none; any bytes */
+    struct str after;     /* only keys and common prefixes that sort behind it. When it ends in the delimiter and itself
+                             would be rolled up, everything under it is skipped too (a token may name a common prefix). */
+    uint32_t max;         /* 0..LIST_MAX entries, common prefixes included */
+};
+struct list_entry {
+    struct str key; /* or the common prefix, delimiter included */
+    bool is_prefix;
+    uint64_t size;
+    int64_t mtime_ns;
+    struct etag etag;
+    enum hash_alg checksum_alg;
+    enum checksum_type checksum_type;
+    struct str storage_class; /* empty = STANDARD */
+};
+struct obj_list_res {
+    const struct list_entry *entries; /* in bytewise order, prefixes interleaved */
+    uint32_t count;
+    bool truncated; /* then the next page starts after the last entry's key */
+};
+
+/* ---- multipart uploads ---- */
+
+struct upload_create_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key;
+    struct object_info info;      /* attrs, tags */
+    enum hash_alg checksum;       /* HASH_NONE: none was asked, then CRC64NVME full object */
+    enum checksum_type type;
+    struct str initiator;         /* kept and listed */
+};
+struct upload_create_res {
+    struct str upload_id; /* UPLOAD_ID_LEN hex digits */
+};
+
+struct upload_part_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key;
+    struct str upload_id;
+    uint32_t number; /* 1..PARTS_MAX */
+    struct source *body;
+    struct body_check *check; /* check->checksum other than the upload's algorithm: ERR_INVALID_REQUEST; HASH_NONE takes the upload's */
+    uint64_t size_max;
+};
+struct upload_part_res {
+    struct part_info part;
+};
+
+struct complete_part {
+    uint32_t number;
+    struct str etag; /* as sent */
+    struct digest checksum; /* as sent; n == 0: none */
+};
+struct upload_complete_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key;
+    struct str upload_id;
+    const struct complete_part *parts; /* ascending: else ERR_INVALID_PART_ORDER */
+    uint32_t part_count;
+    struct cond cond;
+    struct checksum want;     /* of the whole object, as sent; digest.n == 0: none. Differs: ERR_BAD_DIGEST */
+    enum checksum_type want_type; /* as sent; differs from the upload's: ERR_INVALID_REQUEST; CHECKSUM_NONE: not sent */
+    uint64_t want_size;       /* x-amz-mp-object-size; UINT64_MAX: not sent. Differs: ERR_INVALID_REQUEST */
+};
+/* On ERR_ENTITY_TOO_SMALL and ERR_INVALID_PART `bad` tells which part. Repeating a completed upload finds the object it made and
+ * answers as the first time. */
+struct upload_complete_res {
+    struct object_info info;
+    struct part_info bad;
+};
+
+struct upload_abort_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key;
+    struct str upload_id;
+};
+struct upload_abort_res {
+    char unused; /* nothing to tell; C wants a member */
+};
+
+struct upload_list_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str prefix, delimiter;
+    struct str key_marker;       /* only later keys, ... */
+    struct str upload_id_marker; /* ... and of key_marker itself only uploads behind this one; empty: none of it */
+    uint32_t max;
+};
+struct upload_entry {
+    struct str key; /* or the common prefix */
+    bool is_prefix;
+    struct str upload_id;
+    int64_t created_ns;
+    struct str initiator;
+    struct str storage_class;
+    enum hash_alg checksum_alg;
+    enum checksum_type checksum_type;
+};
+struct upload_list_res {
+    const struct upload_entry *entries; /* by key, then time of creation */
+    uint32_t count;
+    bool truncated;
+};
+
+struct part_list_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key;
+    struct str upload_id;
+    uint32_t after; /* part-number-marker */
+    uint32_t max;
+};
+struct part_list_res {
+    const struct part_info *parts;
+    uint32_t count;
+    bool truncated;
+    enum hash_alg checksum_alg;
+    enum checksum_type checksum_type;
+    struct str storage_class;
+    struct str initiator;
+};
+
+/* ---- buckets ---- */
+
+/* Seals the bucket: from then on every write to this uid fails with ERR_NO_SUCH_BUCKET; then removes its uploads and, with `objects`, its
+ * objects. Without `objects` a bucket that holds any is unsealed again: ERR_BUCKET_NOT_EMPTY. */
+struct bucket_purge_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    bool objects;
+};
+struct bucket_purge_res {
+    uint64_t removed;
+};
+
+/* ---- the vtable ---- */
+
+struct store;
+struct store_ops {
+    const char *name; /* "memory", "local", ... */
+#define M(m) void (*m)(struct store *, const struct m##_req *, struct m##_res *, struct call *);
+    STORE_METHODS(M) /* NULL slot = ERR_NOT_IMPLEMENTED */
+#undef M
+    void (*close)(struct store *); /* no calls outstanding */
+};
+struct store {
+    const struct store_ops *ops;
+    struct loop *loop;
+};
+
+/* store_obj_get(store, &req, &res, call) and so on: checks arguments, counts and times the method, answers
+ * ERR_NOT_IMPLEMENTED for an empty slot. */
+#define M(m) void store_##m(struct store *, const struct m##_req *, struct m##_res *, struct call *);
+STORE_METHODS(M)
+#undef M
+void store_close(struct store *);
+
+/* obj_copy by obj_get and obj_put on the same store, for stores (or keys) that cannot share content. */
+void store_copy_by_stream(struct store *, const struct obj_copy_req *, struct obj_copy_res *, struct call *);
+
+#endif

@@ -1,0 +1,38 @@
+/* s3api.h - the S3 XML API over a store.
+ *
+ * Shape    a http_handler: parse -> who -> which operation -> may they -> run it -> answer.
+ * Owns     nothing it is given: everything in the environment outlives it.
+ * Thread   one per loop; credentials and buckets are shared and thread-safe.
+ * Source   S3 API reference.
+ */
+#ifndef SLUICE_S3API_H
+#define SLUICE_S3API_H
+
+#include "http/message.h"
+#include "s3api/cred.h"
+#include "store/buckets.h"
+#include "store/store.h"
+
+struct s3api_conf {
+    bool auth_none;       /* serve everybody as the owner (loopback development) */
+    struct str region;    /* what we call ourselves in x-amz-bucket-region and scope errors; any region is accepted in a scope */
+    const struct str *domains; /* virtual-host style: <bucket>.<domain>; ports are ignored */
+    size_t domain_count;
+    bool access_log;
+};
+
+struct s3api_env {
+    struct loop *loop;
+    struct store *store;
+    struct buckets *buckets;
+    struct creds *creds;
+    struct offload *cpu; /* for decoding signed chunks */
+    const struct s3api_conf *conf;
+};
+
+struct s3api *s3api_new(const struct s3api_env *env);
+struct http_handler *s3api_handler(struct s3api *s);
+/* No requests outstanding. */
+void s3api_free(struct s3api *s);
+
+#endif
