@@ -8,6 +8,7 @@
 #define SLUICE_STORE_OBJECT_H
 
 #include "base/arena.h"
+#include "base/err.h"
 #include "base/hash.h"
 
 enum {
