@@ -1,0 +1,40 @@
+# Thin names over CMake and scripts/. `make` alone builds.
+DATA ?= ./sluice-data
+ARGS ?=
+SECONDS_PER_TARGET ?= 60
+
+.PHONY: all build run test bench fuzz soak setup format clean
+all: build
+
+setup:
+	@scripts/setup build
+
+build: setup
+	@scripts/build release
+
+# Ctrl-C stops the server gracefully. Options go through ARGS or SLUICE_* variables.
+run: build
+	@exec build/release/sluice serve --data "$(DATA)" $(ARGS)
+
+test:
+	@scripts/setup build test
+	@scripts/test
+
+bench: build
+	@scripts/setup bench
+	@bench/run
+
+fuzz:
+	@scripts/setup build test
+	@scripts/fuzz $(SECONDS_PER_TARGET)
+
+# Everything random or long, much longer than in `make test`.
+soak:
+	@scripts/setup build test
+	@scripts/soak
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+
+clean:
+	rm -rf build
