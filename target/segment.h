@@ -51,6 +51,9 @@ struct str segment_dir_path(const struct segment_dir *d);
 /* "segments/xx/<hex>", NUL-terminated. */
 void segment_path(const struct segment_id *id, char out[SEGMENT_PATH_MAX]);
 
+/* For tests: from now on stages under names, as on file systems without O_TMPFILE. */
+void segment_dir_use_names(struct segment_dir *d);
+
 /* A segment that is being written. */
 struct segment_staged {
     struct segment_dir *dir;
