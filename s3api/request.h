@@ -1,0 +1,85 @@
+/* request.h - one S3 request from its head to its answer.
+ *
+ * Shape    s3api.c fills it in and starts its op with the steps of the route; every step finds it by S3(op).
+ * Owns     lives in the http request's arena; so does everything an operation allocates (arena_defer for the rest).
+ * Errors   the s3_*() getters say in their comments what they refuse, and set a message that names the parameter.
+ * Thread   the connection's loop.
+ * Source   S3 API reference, "Common request headers".
+ */
+#ifndef SLUICE_S3API_REQUEST_H
+#define SLUICE_S3API_REQUEST_H
+
+#include "s3api/reply.h"
+#include "s3api/route.h"
+#include "s3api/s3api.h"
+#include "s3api/xml.h"
+
+struct identity; /* auth.h */
+struct body;     /* checksum.h */
+
+struct s3_request {
+    struct op op;
+    struct http_req *http;
+    struct arena *arena; /* == http->arena */
+    const struct s3api_env *env;
+
+    struct identity *who;  /* filled before the first step */
+    struct str access_key; /* of `who`; may be empty when everybody is served as the owner */
+
+    const struct route *route; /* NULL until routed */
+    enum s3_level level;
+    struct str bucket_name;
+    struct str key;        /* decoded bytes, valid UTF-8, 1..KEY_MAX; empty below object level */
+    bool bucket_from_host; /* virtual-host style */
+    struct query_param *query;
+    size_t query_count;
+    uint64_t subs;        /* set of SUB() */
+    struct bucket bucket; /* filled before the first step at bucket and object level (not for CreateBucket) */
+    char owner_id[64];    /* of the bucket; at service level of the caller */
+
+    void *state; /* the operation's own, made by its first step with ARENA_NEW */
+    struct s3_reply reply;
+    uint64_t started_ns; /* monotonic */
+};
+
+/* The request whose op this is. */
+#define S3(o) CONTAINER(o, struct s3_request, op)
+
+/* Decoded value of a query parameter: p == NULL when absent, otherwise not NULL even when empty. The first one counts.
+ */
+struct str s3_query(const struct s3_request *r, struct str name);
+/* Value of a request header by lower-case name; p == NULL when absent. */
+struct str s3_header(const struct s3_request *r, struct str name);
+/* A decimal query parameter; absent or empty: `def`. Larger than `cap`: cap. Not a number: ERR_INVALID_ARGUMENT. */
+MUST_USE enum err s3_query_count(struct s3_request *r, struct str name, uint32_t cap, uint32_t def, uint32_t *out);
+/* encoding-type: true for "url", ERR_INVALID_ARGUMENT for anything else that isn't empty. */
+MUST_USE enum err s3_query_encoding(struct s3_request *r, bool *url);
+/* An object key as S3 takes it: 1..KEY_MAX bytes, UTF-8, no NUL. ERR_KEY_TOO_LONG, ERR_INVALID_ARGUMENT,
+ * ERR_INVALID_URI. */
+MUST_USE enum err s3_check_key(struct str key);
+static inline struct str s3_owner(const struct s3_request *r)
+{
+    return str_n(r->owner_id, sizeof(r->owner_id));
+}
+
+/* Opens the request's body: decoded, with what it must hash to. Closed at the end of the request. */
+MUST_USE enum err s3_open_body(struct s3_request *r, struct body **out);
+/* Reads the whole body (decoded, at most `max` bytes) and verifies its digests: Content-MD5, x-amz-checksum-*, payload
+ * hash. `need_digest`: ERR_INVALID_REQUEST without Content-MD5 or checksum. Empty: ERR_MALFORMED_XML is the caller's to
+ * say. ERR_TOO_LARGE, ERR_BAD_DIGEST, ERR_SHA256_MISMATCH, and what the source fails with. */
+struct s3_read_req {
+    struct s3_request *request;
+    size_t max;
+    bool need_digest;
+};
+struct s3_read_res {
+    struct str body; /* in the request's arena */
+};
+void s3_read_body(struct s3_request *r, const struct s3_read_req *req, struct s3_read_res *res, struct call *call);
+/* The same, then parsed, off the loop when it is large. ERR_MALFORMED_XML also for an empty body. */
+struct s3_xml_res {
+    struct xml_doc doc; /* released with the request */
+};
+void s3_read_xml(struct s3_request *r, const struct s3_read_req *req, struct s3_xml_res *res, struct call *call);
+
+#endif
