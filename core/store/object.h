@@ -66,6 +66,17 @@ struct object_info {
     struct str upload_id; /* the upload it was completed from, empty otherwise */
 };
 
+/* A copy whose strs live in `arena`. */
+void object_info_copy(struct arena *arena, struct object_info *out, const struct object_info *from);
+/* Value of the kept header `name`, or STR_NONE. */
+struct str object_attr(const struct object_info *info, struct str name);
+/* Whether a listing with this delimiter shows `key`, which starts with `prefix`, as a common prefix; then it goes to *common,
+ * as a part of `key`. */
+bool key_rolls_up(struct str key, struct str prefix, struct str delimiter, struct str *common);
+/* Fills in what an upload's creator left open (nothing asked: CRC64NVME over the full object). False when the two can't go
+ * together: full-object checksums need a CRC, CRC64NVME is never composite (S3 User Guide, "Checking object integrity"). */
+bool upload_checksum(enum hash_alg *alg, enum checksum_type *type);
+
 /* Part of an object that is wanted. */
 enum range_kind { RANGE_ALL, RANGE_FROM_TO, RANGE_FROM, RANGE_LAST };
 struct range {

@@ -31,11 +31,11 @@ struct obj_head_req {
     bool parts;            /* also list the parts (GetObjectAttributes) */
 };
 struct part_info {
-    uint32_t number;
+    uint32_t number; /* as uploaded: an object's numbers may have gaps */
     uint64_t size;
     int64_t mtime_ns;
     struct etag etag;
-    struct checksum checksum;
+    struct checksum checksum; /* of this part's bytes: always CHECKSUM_FULL_OBJECT */
 };
 /* Also filled on ERR_INVALID_RANGE, ERR_NOT_MODIFIED and ERR_PRECONDITION, without the offsets. */
 struct obj_head_res {
@@ -46,7 +46,7 @@ struct obj_head_res {
     uint32_t part_count;
 };
 
-/* part_number beyond the last: ERR_INVALID_PART_NUMBER; of a single-PUT object only 1 exists. */
+/* part_number beyond the last or in a gap: ERR_INVALID_PART_NUMBER; of a single-PUT object only 1 exists. */
 struct obj_get_req {
     struct obj_head_req head; /* head.parts is ignored */
 };
@@ -133,9 +133,9 @@ struct upload_create_req {
     enum hash_alg checksum;       /* HASH_NONE: none was asked, then CRC64NVME full object */
     enum checksum_type type;
     struct str initiator;         /* kept and listed */
-};
+}; /* ERR_INVALID_REQUEST when upload_checksum() refuses the two */
 struct upload_create_res {
-    struct str upload_id; /* UPLOAD_ID_LEN hex digits */
+    struct str upload_id; /* UPLOAD_ID_LEN hex digits; of one key they sort by time of creation */
 };
 
 struct upload_part_req {
@@ -231,14 +231,17 @@ struct part_list_res {
 /* ---- buckets ---- */
 
 /* Seals the bucket: from then on every write to this uid fails with ERR_NO_SUCH_BUCKET; then removes its uploads and, with `objects`, its
- * objects. Without `objects` a bucket that holds any is unsealed again: ERR_BUCKET_NOT_EMPTY. */
+ * objects. Without `objects` a bucket that holds any is unsealed again: ERR_BUCKET_NOT_EMPTY.
+ * `unseal` does the contrary and only that: writes are accepted again. For whoever purged a bucket and then failed to remove its
+ * record. */
 struct bucket_purge_req {
     struct arena *arena;
     struct bucket_id bucket;
     bool objects;
+    bool unseal;
 };
 struct bucket_purge_res {
-    uint64_t removed;
+    uint64_t removed; /* objects and uploads */
 };
 
 /* ---- the vtable ---- */
@@ -251,9 +254,11 @@ struct store_ops {
 #undef M
     void (*close)(struct store *); /* no calls outstanding */
 };
+struct store_metrics;
 struct store {
     const struct store_ops *ops;
     struct loop *loop;
+    struct store_metrics *metrics; /* the wrappers'; NULL until they need it */
 };
 
 /* store_obj_get(store, &req, &res, call) and so on: checks arguments, counts and times the method, answers

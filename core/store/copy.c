@@ -1,0 +1,110 @@
+#include <stdlib.h>
+
+#include "base/op.h"
+#include "store/store.h"
+
+/* Reads the source and writes it as a new object. The source's checksum guards the way: damage that nobody saw must not
+ * become an object with a good checksum of its own. */
+struct copy_op {
+    struct op op;
+    struct store *store;
+    const struct obj_copy_req *req;
+    struct obj_copy_res *res;
+    struct call *whole;
+    struct obj_get_req get;
+    struct obj_get_res got;
+    struct obj_put_req put;
+    struct obj_put_res written;
+    struct body_check check;
+};
+
+static step_fn copy_read, copy_write, copy_done, copy_end;
+
+static enum step_next copy_read(struct op *op)
+{
+    struct copy_op *c = OP(op, struct copy_op);
+
+    c->get.head = (struct obj_head_req){
+        .arena = c->req->arena, .bucket = c->req->src_bucket, .key = c->req->src_key, .cond = c->req->src_cond};
+    store_obj_get(c->store, &c->get, &c->got, op_try(op, copy_write));
+    return STEP_WAIT;
+}
+
+/* What must come out when nothing was damaged on the way. */
+static void copy_expect(struct copy_op *c, const struct object_info *from)
+{
+    struct body_check *k = &c->check;
+
+    if (from->checksum.type == CHECKSUM_FULL_OBJECT) {
+        k->want[k->want_count].digest = from->checksum.digest;
+        k->want[k->want_count++].err = ERR_CORRUPT;
+    }
+    struct digest md5 = {.alg = HASH_MD5, .n = 16};
+    if (etag_to_md5(&from->etag, md5.b)) {
+        k->want[k->want_count].digest = md5;
+        k->want[k->want_count++].err = ERR_CORRUPT;
+    }
+}
+
+static enum step_next copy_write(struct op *op)
+{
+    struct copy_op *c = OP(op, struct copy_op);
+    const struct obj_copy_req *req = c->req;
+    const struct object_info *from = &c->got.head.info;
+    enum err e = op->call.err;
+
+    if (e != ERR_OK)
+        return op_fail(op, e == ERR_NOT_MODIFIED ? ERR_PRECONDITION : e);
+    if (from->size > req->size_max)
+        return op_fail(op, ERR_INVALID_REQUEST);
+    c->check.checksum = req->checksum != HASH_NONE ? req->checksum : from->checksum.digest.alg;
+    copy_expect(c, from);
+    c->put = (struct obj_put_req){.arena = req->arena,
+                                  .bucket = req->bucket,
+                                  .key = req->key,
+                                  .cond = req->cond,
+                                  .body = c->got.body,
+                                  .check = &c->check,
+                                  .size_max = req->size_max};
+    const struct object_info *attrs = req->replace_attrs ? &req->info : from;
+    c->put.info.attrs = attrs->attrs;
+    c->put.info.attr_count = attrs->attr_count;
+    c->put.info.tags = req->replace_tags ? req->info.tags : from->tags;
+    store_obj_put(c->store, &c->put, &c->written, op_call(op, copy_done));
+    return STEP_WAIT;
+}
+
+static enum step_next copy_done(struct op *op)
+{
+    struct copy_op *c = OP(op, struct copy_op);
+
+    c->res->info = c->written.info;
+    return op_go(op, copy_end);
+}
+
+static enum step_next copy_end(struct op *op)
+{
+    struct copy_op *c = OP(op, struct copy_op);
+
+    source_close(c->got.body);
+    call_finish(c->whole, op->err);
+    free(c);
+    return STEP_DONE;
+}
+
+static void copy_cancel(void *arg)
+{
+    op_cancel(&((struct copy_op *)arg)->op, ERR_CANCELLED);
+}
+
+void store_copy_by_stream(struct store *s, const struct obj_copy_req *req, struct obj_copy_res *res, struct call *whole)
+{
+    struct copy_op *c = NEW(struct copy_op);
+
+    c->store = s;
+    c->req = req;
+    c->res = res;
+    c->whole = whole;
+    op_start(&c->op, whole->loop, "copy", copy_read, copy_end);
+    call_on_cancel(whole, copy_cancel, c); /* the first step always waits, so the op is still there */
+}
