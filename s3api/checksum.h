@@ -25,6 +25,9 @@ struct body {
  * Nothing of the body is read yet. On error nothing is left open. */
 MUST_USE enum err body_open(const struct http_req *req, const struct identity *who, struct offload *cpu,
                             struct body *out);
+/* The same for CompleteMultipartUpload, whose x-amz-checksum-* are the object's and not the document's. */
+MUST_USE enum err body_open_complete(const struct http_req *req, const struct identity *who, struct offload *cpu,
+                                     struct body *out);
 /* Not while a read is outstanding. Harmless on a zeroed struct. */
 void body_close(struct body *b);
 /* For small bodies that were read into memory (XML documents): compares `bytes` with all of check->want. */

@@ -36,6 +36,7 @@ struct chunk_parser {
     enum chunk_state state;
     bool is_signed, has_trailers;
     bool got_trailer, got_trailer_signature;
+    bool gap;            /* an empty line between the two was skipped */
     bool small;          /* the last chunk was smaller than CHUNK_SIZE_MIN */
     uint64_t seen;       /* decoded bytes in all chunks so far, the current one whole */
     uint64_t chunk_left; /* bytes of this chunk still to come */
