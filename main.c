@@ -1,8 +1,15 @@
 /* main.c - the composition root: argv, configuration, role. */
-#include <stdio.h>
+#include "cli/command.h"
 
-int main(void)
+static const struct command commands[] = {
+    {"config", "[--print | --markdown] [OPTIONS]", "Print every option, its value and where it came from.",
+     "  --print\n      As YAML that could be used as a file; the default.\n"
+     "  --markdown\n      All options with their defaults as a documentation page.\n",
+     true, command_config},
+    {"version", "", "Print the version.", NULL, false, command_version},
+};
+
+int main(int argc, char **argv)
 {
-    fputs("sluice: no command is built yet\n", stderr);
-    return 2;
+    return command_main(commands, sizeof(commands) / sizeof(*commands), argc, argv);
 }

@@ -1,0 +1,47 @@
+/* settings.h - everything a user can set, typed, with its defaults.
+ *
+ * Shape    one row of a table per option (settings.c); the rows fill this struct through base/config.h.
+ * Units    as in the structs that the layers below take.
+ * Owns     texts live until settings_free().
+ * Errors   settings_load() puts a sentence for a person into `why`.
+ * Thread   read-only once loaded.
+ */
+#ifndef SLUICE_CLI_SETTINGS_H
+#define SLUICE_CLI_SETTINGS_H
+
+#include "base/config.h"
+#include "base/log.h"
+#include "http/server.h"
+#include "target/local.h"
+
+enum auth_mode { AUTH_SIGNED, AUTH_NONE };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+enum { SETTINGS_WHY_MAX = 1100 };
+
+struct settings {
+    struct config *config;
+    struct str listen, tls_listen; /* "HOST:PORT"; empty = none */
+    struct str tls_cert, tls_key;  /* PEM files */
+    struct config_list data;       /* directories, one per disk */
+    enum auth_mode auth;
+    struct str access_key, secret_key, region;
+    struct config_list domains;
+    uint32_t threads, io_threads, cpu_threads; /* never 0 once loaded */
+    uint32_t drain_timeout_ms;
+    struct http_limits limits;
+    struct local_conf store; /* without mountpaths and pools */
+    enum log_level log_level;
+    enum log_format log_format;
+    bool log_access;
+};
+
+/* Fills `s` from the file, the environment and argv (flags only), and sets up logging. BLOCKING. */
+MUST_USE enum err settings_load(struct settings *s, int argc, char **argv, char why[SETTINGS_WHY_MAX]);
+/* What only a server needs to hold: a data directory, an address, TLS files in pairs, no open server beyond loopback.
+ */
+MUST_USE enum err settings_check_serve(const struct settings *s, char why[SETTINGS_WHY_MAX]);
+/* Only the defaults, for help and documentation. */
+void settings_defaults(struct settings *s);
+void settings_free(struct settings *s);
+
+#endif
