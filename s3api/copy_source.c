@@ -1,0 +1,43 @@
+#include "copy_source.h"
+
+#include "http/url.h"
+#include "store/object.h"
+
+/* Only a query that names a version is one: clients that don't encode send keys with a bare "?". */
+static enum err cut_version(struct str *value)
+{
+    static const struct str mark = {"?versionId=", 11};
+    size_t at = str_find(*value, mark);
+
+    if (at == SIZE_MAX)
+        return ERR_OK;
+    if (!str_eq(str_skip(*value, at + mark.n), STR("null")))
+        return ERR_NO_SUCH_VERSION;
+    value->n = at;
+    return ERR_OK;
+}
+
+enum err copy_source_parse(struct arena *a, struct str value, struct copy_source *out)
+{
+    struct copy_source s;
+    enum err e;
+
+    if (str_starts(value, STR("arn:")))
+        return ERR_NOT_IMPLEMENTED;
+    if ((e = cut_version(&value)) != ERR_OK)
+        return e;
+    /* decoded as a whole: some clients encode the slash behind the bucket too */
+    if (!url_decode(value, a, false, &s.key))
+        return ERR_INVALID_ARGUMENT;
+    if (s.key.n && s.key.p[0] == '/')
+        s.key = str_skip(s.key, 1);
+    if (str_find_char(s.key, '/') == SIZE_MAX)
+        return ERR_INVALID_ARGUMENT;
+    s.bucket = str_split(&s.key, '/');
+    if (s.bucket.n == 0 || s.key.n == 0 || !str_is_utf8(s.key))
+        return ERR_INVALID_ARGUMENT;
+    if (s.key.n > KEY_MAX)
+        return ERR_KEY_TOO_LONG;
+    *out = s;
+    return ERR_OK;
+}
