@@ -2,9 +2,9 @@
  *
  * Shape    request headers -> struct attr list and tags of an object_info.
  * Owns     results live in the request's arena or are part of the request.
- * Errors   ERR_METADATA_TOO_LARGE, ERR_INVALID_STORAGE_CLASS, ERR_INVALID_TAG, ERR_INVALID_ARGUMENT (redirect
- * location). Thread   the request's loop. Source   S3 API: PutObject, CreateMultipartUpload, CopyObject; User Guide,
- * "Working with object metadata".
+ * Errors   ERR_METADATA_TOO_LARGE, ERR_INVALID_STORAGE_CLASS, ERR_INVALID_TAG, ERR_INVALID_ARGUMENT (redirect).
+ * Thread   the request's loop.
+ * Source   S3 API: PutObject, CreateMultipartUpload, CopyObject; User Guide, "Working with object metadata".
  */
 #ifndef SLUICE_S3API_ATTRS_H
 #define SLUICE_S3API_ATTRS_H

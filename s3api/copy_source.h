@@ -2,8 +2,9 @@
  *
  * Shape    pure parser over the header's value.
  * Owns     results live in the arena or in the value.
- * Errors   ERR_INVALID_ARGUMENT, ERR_KEY_TOO_LONG, ERR_NO_SUCH_VERSION (any version but "null"), ERR_NOT_IMPLEMENTED
- * (ARNs). Thread   any. Source   S3 API: CopyObject, UploadPartCopy.
+ * Errors   ERR_INVALID_ARGUMENT, ERR_KEY_TOO_LONG, ERR_NO_SUCH_VERSION (all but "null"), ERR_NOT_IMPLEMENTED (ARNs).
+ * Thread   any.
+ * Source   S3 API: CopyObject, UploadPartCopy.
  */
 #ifndef SLUICE_S3API_COPY_SOURCE_H
 #define SLUICE_S3API_COPY_SOURCE_H

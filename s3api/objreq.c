@@ -1,0 +1,178 @@
+#include "objreq.h"
+
+#include "s3api/copy_source.h"
+
+static const struct {
+    struct str name;
+    bool prefix; /* and all that starts with it */
+} unsupported[] = {
+    {{"x-amz-server-side-encryption", 28}, true},
+    {{"x-amz-copy-source-server-side-encryption", 40}, true},
+    {{"x-amz-object-lock-", 18}, true},
+    {{"x-amz-grant-", 12}, true},
+    {{"x-amz-write-offset-bytes", 24}, false},
+    {{"x-amz-if-match-last-modified-time", 33}, false},
+    {{"x-amz-if-match-size", 19}, false},
+    {{"x-amz-if-match-initiated-time", 29}, false},
+    {{"x-amz-mfa", 9}, false},
+};
+
+static const struct str other_acls[] = {
+    {"public-read", 11},   {"public-read-write", 17}, {"authenticated-read", 18},
+    {"aws-exec-read", 13}, {"bucket-owner-read", 17},
+};
+
+static enum err not_implemented(struct s3_request *r, struct str header)
+{
+    reply_detail(r, STR("Header"), header);
+    return reply_error(r, ERR_NOT_IMPLEMENTED,
+                       "A header you provided implies functionality that is not implemented: " STR_FMT,
+                       STR_ARG(header));
+}
+
+static enum err check_acl(struct s3_request *r, struct str acl)
+{
+    if (str_eq(acl, STR("private")) || str_eq(acl, STR("bucket-owner-full-control")))
+        return ERR_OK;
+    for (size_t i = 0; i < sizeof(other_acls) / sizeof(other_acls[0]); i++)
+        if (str_eq(acl, other_acls[i]))
+            return not_implemented(r, STR("x-amz-acl"));
+    reply_detail(r, STR("ArgumentName"), STR("x-amz-acl"));
+    reply_detail(r, STR("ArgumentValue"), acl);
+    return reply_error(r, ERR_INVALID_ARGUMENT, "The canned ACL is not valid");
+}
+
+enum err objreq_refuse_unsupported(struct s3_request *r)
+{
+    static const struct str amz = {"x-amz-", 6};
+
+    for (size_t i = 0; i < r->http->header_count; i++) {
+        const struct http_header *h = &r->http->headers[i];
+        if (!str_starts(h->name, amz))
+            continue;
+        if (str_eq(h->name, STR("x-amz-acl"))) {
+            enum err e = check_acl(r, h->value);
+            if (e != ERR_OK)
+                return e;
+        }
+        for (size_t k = 0; k < sizeof(unsupported) / sizeof(unsupported[0]); k++)
+            if (unsupported[k].prefix ? str_starts(h->name, unsupported[k].name) : str_eq(h->name, unsupported[k].name))
+                return not_implemented(r, h->name);
+    }
+    return ERR_OK;
+}
+
+enum err objreq_check_version(struct s3_request *r)
+{
+    struct str version = s3_query(r, STR("versionId"));
+
+    if (!version.p || str_eq(version, STR("null")))
+        return ERR_OK;
+    if (version.n == 0)
+        return reply_error(r, ERR_INVALID_ARGUMENT, "Version id cannot be the empty string");
+    reply_detail(r, STR("Key"), r->key);
+    reply_detail(r, STR("VersionId"), version);
+    return ERR_NO_SUCH_VERSION;
+}
+
+enum err objreq_part_number(struct s3_request *r, bool *present, uint32_t *out)
+{
+    struct str text = s3_query(r, STR("partNumber"));
+    uint64_t n;
+
+    if (present)
+        *present = text.p != NULL;
+    if (!text.p && present)
+        return ERR_OK;
+    if (!str_to_u64(text, PARTS_MAX, &n) || n == 0) {
+        reply_detail(r, STR("ArgumentName"), STR("partNumber"));
+        reply_detail(r, STR("ArgumentValue"), text);
+        return reply_error(r, ERR_INVALID_ARGUMENT, "Part number must be an integer between 1 and %d, inclusive",
+                           PARTS_MAX);
+    }
+    *out = (uint32_t)n;
+    return ERR_OK;
+}
+
+enum err objreq_check_length(struct s3_request *r)
+{
+    if (r->http->body || s3_header(r, STR("content-length")).p || s3_header(r, STR("transfer-encoding")).p)
+        return ERR_OK;
+    return ERR_MISSING_LENGTH;
+}
+
+enum err objreq_fail(struct s3_request *r, enum err e, struct str key, const struct cond *cond)
+{
+    if (e == ERR_NO_SUCH_KEY || e == ERR_NOT_FOUND)
+        reply_detail(r, STR("Key"), key);
+    /* fsspec tells "exists already" from other refusals by this element. */
+    if (e == ERR_PRECONDITION && cond) {
+        if (cond->if_match.p)
+            reply_detail(r, STR("Condition"), STR("If-Match"));
+        else if (cond->if_none_match.p)
+            reply_detail(r, STR("Condition"), STR("If-None-Match"));
+        else
+            reply_detail(r, STR("Condition"), STR("If-Unmodified-Since"));
+    }
+    return e;
+}
+
+static void close_body(void *arg)
+{
+    body_close(arg);
+}
+
+enum err objreq_body_open(struct s3_request *r, struct body *b, uint64_t max)
+{
+    enum err e = body_open(r->http, r->who, r->env->cpu, b);
+
+    if (e != ERR_OK)
+        return b->message.n ? reply_error(r, e, STR_FMT, STR_ARG(b->message)) : e;
+    arena_defer(r->arena, close_body, b);
+    if (b->len == HTTP_LENGTH_UNKNOWN || b->len <= max)
+        return ERR_OK;
+    reply_detail(r, STR("ProposedSize"), arena_printf(r->arena, "%llu", (unsigned long long)b->len));
+    reply_detail(r, STR("MaxSizeAllowed"), arena_printf(r->arena, "%llu", (unsigned long long)max));
+    return ERR_ENTITY_TOO_LARGE;
+}
+
+enum err objreq_copy_source(struct s3_request *r, struct objreq_source *out)
+{
+    struct str value = s3_header(r, STR("x-amz-copy-source"));
+    struct str owner = s3_header(r, STR("x-amz-source-expected-bucket-owner"));
+    struct copy_source from;
+    char id[64];
+    enum err e;
+
+    if ((e = copy_source_parse(r->arena, value, &from)) != ERR_OK) {
+        reply_detail(r, STR("ArgumentName"), STR("x-amz-copy-source"));
+        reply_detail(r, STR("ArgumentValue"), value);
+        return e;
+    }
+    if ((e = buckets_find(r->env->buckets, r->arena, from.bucket, &out->bucket)) != ERR_OK) {
+        reply_detail(r, STR("BucketName"), from.bucket);
+        return e;
+    }
+    out->key = from.key;
+    if (!owner.p)
+        return ERR_OK;
+    creds_owner_id(out->bucket.owner, id);
+    return str_eq(owner, str_n(id, sizeof(id))) ? ERR_OK : ERR_ACCESS_DENIED;
+}
+
+void objreq_reply_digest(struct s3_request *r, const struct digest *d)
+{
+    struct checksum c = {*d, CHECKSUM_FULL_OBJECT, 0};
+    char text[CHECKSUM_TEXT_MAX];
+
+    if (d->alg != HASH_NONE && d->n)
+        reply_header(r, checksum_header_name(d->alg), arena_str(r->arena, str_n(text, checksum_print(&c, text))));
+}
+
+void objreq_xml_digest(struct buf *b, const struct digest *d)
+{
+    struct checksum c = {*d, CHECKSUM_FULL_OBJECT, 0};
+
+    if (d->n)
+        xml_checksum(b, &c);
+}

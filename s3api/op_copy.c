@@ -1,0 +1,178 @@
+/* CopyObject. */
+#include "base/clock.h"
+#include "s3api/attrs.h"
+#include "s3api/cond.h"
+#include "s3api/objreq.h"
+
+step_fn copy_object; /* routes.def */
+
+struct copy_state {
+    struct objreq_source source;
+    struct obj_head_req head_req;
+    struct obj_head_res head_res;
+    struct obj_copy_req req;
+    struct obj_copy_res res;
+    char pin[ETAG_MAX + 2]; /* quoted ETag of the source that was looked at */
+    bool replace_attrs, replace_tags;
+};
+
+static step_fn copy_found, copy_done;
+static enum err copy_parse(struct s3_request *r, struct copy_state *c);
+static void copy_keep_attrs(struct s3_request *r, struct copy_state *c);
+static void copy_pin(struct copy_state *c);
+
+enum step_next copy_object(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct copy_state *c = r->state = ARENA_NEW(r->arena, struct copy_state);
+    enum err e;
+
+    if ((e = copy_parse(r, c)) != ERR_OK)
+        return op_fail(op, e);
+    c->head_req = (struct obj_head_req){
+        .arena = r->arena, .bucket = c->source.bucket.id, .key = c->source.key, .cond = COND_INIT};
+    store_obj_head(r->env->store, &c->head_req, &c->head_res, op_try(op, copy_found));
+    return STEP_WAIT;
+}
+
+static enum step_next copy_found(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct copy_state *c = r->state;
+    enum err e;
+
+    if (op->call.err != ERR_OK)
+        return op_fail(op, objreq_fail(r, op->call.err, c->source.key, NULL));
+    if ((e = cond_check_copy_source(&c->req.src_cond, &c->head_res.info, clock_wall_ns() / NS_PER_S)) != ERR_OK)
+        return op_fail(op, objreq_fail(r, e, c->source.key, &c->req.src_cond));
+    if (c->head_res.info.size > PUT_SIZE_MAX)
+        return op_fail(op, reply_error(r, ERR_INVALID_REQUEST,
+                                       "The specified copy source is larger than the maximum allowable size for a copy "
+                                       "source: %llu",
+                                       (unsigned long long)PUT_SIZE_MAX));
+    if (!c->replace_attrs)
+        copy_keep_attrs(r, c);
+    copy_pin(c);
+    store_obj_copy(r->env->store, &c->req, &c->res, op_try(op, copy_done));
+    return STEP_WAIT;
+}
+
+static enum step_next copy_done(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct copy_state *c = r->state;
+    const struct object_info *info = &c->res.info;
+    enum err e = op->call.err;
+    struct buf *b;
+
+    if (e == ERR_PRECONDITION && cond_is_empty(&c->req.cond))
+        e = ERR_CONFLICT; /* the source changed after it was looked at: copy_pin() */
+    if (e != ERR_OK)
+        return op_fail(op, objreq_fail(r, e, c->source.key, &c->req.cond));
+    b = reply_xml(r);
+    xml_begin(b, STR("CopyObjectResult"));
+    xml_time(b, STR("LastModified"), info->mtime_ns);
+    xml_etag(b, &info->etag);
+    xml_checksum(b, &info->checksum);
+    if (info->checksum.digest.n)
+        xml_str(b, STR("ChecksumType"), checksum_type_name(info->checksum.type));
+    xml_close(b, STR("CopyObjectResult"));
+    return op_go(op, reply_send);
+}
+
+/* ---- the request ---- */
+
+/* COPY (the default) or REPLACE. */
+static enum err directive(struct s3_request *r, struct str header, bool *replace)
+{
+    struct str v = s3_header(r, header);
+
+    *replace = str_eq(v, STR("REPLACE"));
+    if (!v.p || *replace || str_eq(v, STR("COPY")))
+        return ERR_OK;
+    reply_detail(r, STR("ArgumentName"), header);
+    reply_detail(r, STR("ArgumentValue"), v);
+    return reply_error(r, ERR_INVALID_ARGUMENT, "Unknown " STR_FMT ".", STR_ARG(str_skip(header, 6)));
+}
+
+/* S3 refuses a copy onto itself that would change nothing: it is always a mistake. */
+static enum err check_not_idle(struct s3_request *r, const struct copy_state *c)
+{
+    bool self = c->source.bucket.id.uid == r->bucket.id.uid && str_eq(c->source.key, r->key);
+
+    if (!self || c->replace_attrs || c->replace_tags || c->req.checksum != HASH_NONE ||
+        s3_header(r, STR("x-amz-storage-class")).p || s3_header(r, STR("x-amz-website-redirect-location")).p)
+        return ERR_OK;
+    return reply_error(r, ERR_INVALID_REQUEST,
+                       "This copy request is illegal because it is trying to copy an object to itself without changing "
+                       "the object's metadata, storage class, website redirect location or encryption attributes.");
+}
+
+static enum err parse_checksum(struct s3_request *r, enum hash_alg *alg)
+{
+    struct str name = s3_header(r, STR("x-amz-checksum-algorithm"));
+
+    *alg = HASH_NONE;
+    if (!name.p)
+        return ERR_OK;
+    *alg = hash_by_name(name);
+    if (*alg == HASH_NONE)
+        return reply_error(r, ERR_INVALID_REQUEST, "Checksum algorithm provided is unsupported.");
+    return ERR_OK;
+}
+
+static enum err copy_parse(struct s3_request *r, struct copy_state *c)
+{
+    struct obj_copy_req *q = &c->req;
+    enum err e;
+
+    *q = (struct obj_copy_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key, .size_max = PUT_SIZE_MAX};
+    if ((e = objreq_refuse_unsupported(r)) != ERR_OK || (e = objreq_copy_source(r, &c->source)) != ERR_OK ||
+        (e = directive(r, STR("x-amz-metadata-directive"), &c->replace_attrs)) != ERR_OK ||
+        (e = directive(r, STR("x-amz-tagging-directive"), &c->replace_tags)) != ERR_OK ||
+        (e = parse_checksum(r, &q->checksum)) != ERR_OK || (e = attrs_collect(r->http, &q->info)) != ERR_OK ||
+        (c->replace_tags && (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK) ||
+        (e = check_not_idle(r, c)) != ERR_OK)
+        return e;
+    q->src_bucket = c->source.bucket.id;
+    q->src_key = c->source.key;
+    q->replace_attrs = true; /* see copy_keep_attrs() */
+    q->replace_tags = c->replace_tags;
+    cond_parse_copy_source(r->http, &q->src_cond);
+    cond_parse_write(r->http, &q->cond);
+    return ERR_OK;
+}
+
+/* The source's headers, except that storage class and redirect are never copied: they come from the request (S3 API:
+ * CopyObject). */
+static void copy_keep_attrs(struct s3_request *r, struct copy_state *c)
+{
+    static const struct str own[] = {{"x-amz-storage-class", 19}, {"x-amz-website-redirect-location", 31}};
+    const struct object_info *from = &c->head_res.info;
+    struct attr *attrs = arena_alloc(r->arena, (from->attr_count + 2) * sizeof(*attrs));
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < from->attr_count; i++)
+        if (!str_eq(from->attrs[i].name, own[0]) && !str_eq(from->attrs[i].name, own[1]))
+            attrs[n++] = from->attrs[i];
+    for (size_t i = 0; i < 2; i++) {
+        struct str v = attrs_find(&c->req.info, own[i]);
+        if (v.p)
+            attrs[n++] = (struct attr){own[i], v};
+    }
+    c->req.info.attrs = attrs;
+    c->req.info.attr_count = n;
+}
+
+/* The headers came from this very content: a source that changes meanwhile must not be mixed with them. */
+static void copy_pin(struct copy_state *c)
+{
+    struct str etag = etag_str(&c->head_res.info.etag);
+
+    if (c->replace_attrs)
+        return;
+    c->pin[0] = '"';
+    memcpy(c->pin + 1, etag.p, etag.n);
+    c->pin[etag.n + 1] = '"';
+    c->req.src_cond.if_match = str_n(c->pin, etag.n + 2);
+}

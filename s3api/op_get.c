@@ -1,0 +1,234 @@
+/* GetObject and HeadObject: one operation that differs in whether the store opens a body. */
+#include "s3api/attrs.h"
+#include "s3api/cond.h"
+#include "s3api/objreq.h"
+#include "s3api/range.h"
+#include "s3api/tags.h"
+
+step_fn get_object, head_object; /* routes.def */
+
+struct get_state {
+    struct obj_get_req req;
+    struct obj_get_res res;
+    bool partial; /* Range or partNumber was given */
+    bool wants_checksum;
+    struct str overrides[6]; /* by index of `overridable`; p == NULL: none */
+    bool overridden;
+};
+
+/* Query parameter -> the kept header it replaces in the answer. */
+static const struct {
+    struct str param, attr, header;
+} overridable[] = {
+    {{"response-content-type", 21}, {"content-type", 12}, {"Content-Type", 12}},
+    {{"response-content-encoding", 25}, {"content-encoding", 16}, {"Content-Encoding", 16}},
+    {{"response-cache-control", 22}, {"cache-control", 13}, {"Cache-Control", 13}},
+    {{"response-content-disposition", 28}, {"content-disposition", 19}, {"Content-Disposition", 19}},
+    {{"response-content-language", 25}, {"content-language", 16}, {"Content-Language", 16}},
+    {{"response-expires", 16}, {"expires", 7}, {"Expires", 7}},
+};
+enum { OVERRIDABLE = sizeof(overridable) / sizeof(overridable[0]) };
+
+static step_fn get_opened, head_found;
+static enum err get_parse(struct s3_request *r, struct get_state *g);
+static enum step_next get_reply(struct s3_request *r, struct get_state *g);
+static void close_body(void *arg);
+
+enum step_next get_object(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct get_state *g = r->state = ARENA_NEW(r->arena, struct get_state);
+    enum err e;
+
+    if ((e = get_parse(r, g)) != ERR_OK)
+        return op_fail(op, e);
+    /* a request that is cancelled between the open and get_opened must not leave the body behind */
+    arena_defer(r->arena, close_body, g);
+    store_obj_get(r->env->store, &g->req, &g->res, op_try(op, get_opened));
+    return STEP_WAIT;
+}
+
+enum step_next head_object(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct get_state *g = r->state = ARENA_NEW(r->arena, struct get_state);
+    enum err e;
+
+    if ((e = get_parse(r, g)) != ERR_OK)
+        return op_fail(op, e);
+    store_obj_head(r->env->store, &g->req.head, &g->res.head, op_try(op, head_found));
+    return STEP_WAIT;
+}
+
+static enum step_next get_opened(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct get_state *g = r->state;
+
+    if (op->call.err == ERR_OK) {
+        reply_body(r, g->res.body);
+        g->res.body = NULL;
+    }
+    return get_reply(r, g);
+}
+
+static enum step_next head_found(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct get_state *g = r->state;
+
+    if (op->call.err == ERR_OK)
+        reply_length(r, g->res.head.len);
+    return get_reply(r, g);
+}
+
+static void close_body(void *arg)
+{
+    source_close(((struct get_state *)arg)->res.body);
+}
+
+/* ---- the request ---- */
+
+static enum err parse_overrides(struct s3_request *r, struct get_state *g)
+{
+    for (size_t i = 0; i < r->query_count; i++) {
+        if (!str_starts(r->query[i].name, STR("response-")))
+            continue;
+        for (size_t k = 0; k < OVERRIDABLE; k++) {
+            if (!str_eq(r->query[i].name, overridable[k].param) || g->overrides[k].p)
+                continue;
+            g->overrides[k] = r->query[i].value;
+            g->overridden = true;
+        }
+    }
+    if (g->overridden && r->access_key.n == 0 && !r->env->conf->auth_none)
+        return reply_error(r, ERR_INVALID_REQUEST,
+                           "Request specific response headers cannot be used for anonymous GET requests.");
+    for (size_t k = 0; k < OVERRIDABLE; k++)
+        for (size_t i = 0; i < g->overrides[k].n; i++)
+            if ((unsigned char)g->overrides[k].p[i] < 0x20 || g->overrides[k].p[i] == 0x7F)
+                return reply_error(r, ERR_INVALID_ARGUMENT, "A response header may not hold control characters");
+    return ERR_OK;
+}
+
+static enum err get_parse(struct s3_request *r, struct get_state *g)
+{
+    struct obj_head_req *h = &g->req.head;
+    struct str range = s3_header(r, STR("range"));
+    bool part;
+    enum err e;
+
+    *h = (struct obj_head_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key};
+    if ((e = objreq_check_version(r)) != ERR_OK || (e = objreq_part_number(r, &part, &h->part_number)) != ERR_OK ||
+        (e = parse_overrides(r, g)) != ERR_OK)
+        return e;
+    if (range.p)
+        range_parse(range, &h->range);
+    if (range.p && part)
+        return reply_error(r, ERR_INVALID_REQUEST, "Cannot specify both Range header and partNumber query parameter");
+    /* There is no encrypted object that a key could be for. */
+    if (s3_header(r, STR("x-amz-server-side-encryption-customer-algorithm")).p)
+        return reply_error(r, ERR_INVALID_REQUEST, "The encryption parameters are not applicable to this object.");
+    g->partial = part || h->range.kind != RANGE_ALL;
+    g->wants_checksum = str_eq_nocase(s3_header(r, STR("x-amz-checksum-mode")), STR("ENABLED"));
+    cond_parse_read(r->http, &h->cond);
+    return ERR_OK;
+}
+
+/* ---- the answer ---- */
+
+/* Index in `overridable`, or OVERRIDABLE. */
+static size_t override_of(struct str attr)
+{
+    size_t k = 0;
+
+    if (str_starts(attr, STR("x-amz-")))
+        return OVERRIDABLE;
+    while (k < OVERRIDABLE && !str_eq(attr, overridable[k].attr))
+        k++;
+    return k;
+}
+
+static void reply_attrs(struct s3_request *r, struct get_state *g)
+{
+    const struct object_info *info = &g->res.head.info;
+
+    for (uint32_t i = 0; i < info->attr_count; i++) {
+        const struct attr *a = &info->attrs[i];
+        size_t k = override_of(a->name);
+        if (k == OVERRIDABLE)
+            reply_header(r, a->name, a->value);
+        else if (!g->overrides[k].p)
+            reply_header(r, overridable[k].header, a->value);
+    }
+    if (!g->overridden)
+        return;
+    for (size_t k = 0; k < OVERRIDABLE; k++)
+        if (g->overrides[k].p)
+            reply_header(r, overridable[k].header, g->overrides[k]);
+}
+
+/* A checksum of the whole object with a part of its bytes would make clients reject what they got. */
+static void reply_get_checksum(struct s3_request *r, struct get_state *g)
+{
+    const struct obj_head_res *h = &g->res.head;
+
+    if (!g->wants_checksum || g->req.head.range.kind != RANGE_ALL)
+        return;
+    if (!g->req.head.part_number || h->info.parts == 0) {
+        reply_checksum(r, &h->info.checksum);
+    } else if (h->part.checksum.digest.n) {
+        objreq_reply_digest(r, &h->part.checksum.digest);
+        reply_header(r, STR("x-amz-checksum-type"), checksum_type_name(h->info.checksum.type));
+    }
+}
+
+/* What a failed condition or range tells nevertheless. */
+static enum err reply_refusal(struct s3_request *r, struct get_state *g, enum err e)
+{
+    const struct object_info *info = &g->res.head.info;
+    struct str cache = attrs_find(info, STR("cache-control")), expires = attrs_find(info, STR("expires"));
+
+    reply_keep_headers(r);
+    if (e == ERR_INVALID_RANGE) {
+        reply_header_f(r, STR("Content-Range"), "bytes */%llu", (unsigned long long)info->size);
+        reply_detail(r, STR("RangeRequested"), s3_header(r, STR("range")));
+        reply_detail(r, STR("ActualObjectSize"), arena_printf(r->arena, "%llu", (unsigned long long)info->size));
+        return e;
+    }
+    reply_etag(r, &info->etag);
+    reply_last_modified(r, info->mtime_ns);
+    if (e == ERR_NOT_MODIFIED && cache.n)
+        reply_header(r, STR("Cache-Control"), cache);
+    if (e == ERR_NOT_MODIFIED && expires.n)
+        reply_header(r, STR("Expires"), expires);
+    return objreq_fail(r, e, r->key, &g->req.head.cond);
+}
+
+static enum step_next get_reply(struct s3_request *r, struct get_state *g)
+{
+    const struct obj_head_res *h = &g->res.head;
+    enum err e = r->op.call.err;
+
+    if (e == ERR_INVALID_RANGE || e == ERR_NOT_MODIFIED || e == ERR_PRECONDITION)
+        return op_fail(&r->op, reply_refusal(r, g, e));
+    if (e == ERR_INVALID_PART_NUMBER)
+        reply_detail(r, STR("PartNumberRequested"), s3_query(r, STR("partNumber")));
+    if (e != ERR_OK)
+        return op_fail(&r->op, objreq_fail(r, e, r->key, NULL));
+    if (g->partial && h->len) {
+        reply_status(r, 206);
+        reply_header_f(r, STR("Content-Range"), "bytes %llu-%llu/%llu", (unsigned long long)h->offset,
+                       (unsigned long long)(h->offset + h->len - 1), (unsigned long long)h->info.size);
+    }
+    reply_etag(r, &h->info.etag);
+    reply_last_modified(r, h->info.mtime_ns);
+    reply_header(r, STR("Accept-Ranges"), STR("bytes"));
+    reply_attrs(r, g);
+    reply_get_checksum(r, g);
+    if (h->info.tags.n)
+        reply_header_f(r, STR("x-amz-tagging-count"), "%zu", tags_count(h->info.tags));
+    if (g->req.head.part_number && h->info.parts)
+        reply_header_f(r, STR("x-amz-mp-parts-count"), "%u", h->info.parts);
+    return op_go(&r->op, reply_send);
+}
