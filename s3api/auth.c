@@ -9,9 +9,8 @@
  * signature out must never pass as anonymous or, worse, as that key (CVE-2026-41145). */
 static bool is_v4_query_name(struct str name)
 {
-    static const struct str names[] = {STR("X-Amz-Algorithm"),     STR("X-Amz-Credential"),    STR("X-Amz-Signature"),
-                                       STR("X-Amz-Date"),          STR("X-Amz-SignedHeaders"), STR("X-Amz-Expires"),
-                                       STR("X-Amz-Security-Token")};
+    static const struct str names[] = {STR("X-Amz-Algorithm"), STR("X-Amz-Credential"),    STR("X-Amz-Signature"),
+                                       STR("X-Amz-Date"),      STR("X-Amz-SignedHeaders"), STR("X-Amz-Expires")};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (str_eq_nocase(name, names[i]))

@@ -63,6 +63,19 @@ enum { SUB_RESOURCES = sizeof(sub_resources) / sizeof(sub_resources[0]) };
 
 /* ---- parsing ---- */
 
+/* HTTP dates, also with the zone as "+0000" (s3cmd, S3's own examples), and basic ISO 8601. */
+static bool parse_when(struct str s, int64_t *out_s)
+{
+    char text[CLOCK_HTTP_LEN];
+
+    if (s.n == CLOCK_HTTP_LEN + 2 && str_ends(s, STR(" +0000"))) {
+        memcpy(text, s.p, CLOCK_HTTP_LEN - 3);
+        memcpy(text + CLOCK_HTTP_LEN - 3, "GMT", 3);
+        return clock_http_parse(str_n(text, sizeof(text)), out_s);
+    }
+    return clock_http_parse(s, out_s) || clock_basic_parse(s, out_s);
+}
+
 enum err sigv2_parse_header(const struct auth_input *in, struct str value, struct sigv2 *out, struct auth_failure *why)
 {
     int64_t when;
@@ -76,7 +89,7 @@ enum err sigv2_parse_header(const struct auth_input *in, struct str value, struc
     why->access_key = out->access_key;
     struct str amz_date = http_header_get(in->req, STR("x-amz-date"));
     struct str date = amz_date.p ? amz_date : http_header_get(in->req, STR("date"));
-    if (!date.p || (!clock_http_parse(date, &when) && !clock_basic_parse(date, &when))) {
+    if (!date.p || !parse_when(date, &when)) {
         why->message = STR("AWS authentication requires a valid Date or x-amz-date header");
         return ERR_ACCESS_DENIED;
     }

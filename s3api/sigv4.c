@@ -136,7 +136,7 @@ static enum err collect_query(const struct auth_input *in, struct str *values, c
 {
     for (size_t i = 0; i < in->query_count; i++)
         for (size_t k = 0; k < count; k++)
-            if (str_eq_nocase(in->query[i].name, names[k])) {
+            if (str_eq(in->query[i].name, names[k])) {
                 if (values[k].p)
                     return bad_query(why, STR("A query-string authentication parameter is repeated."));
                 values[k] = in->query[i].value;
@@ -282,7 +282,7 @@ static void put_query(struct pen *w, const struct auth_input *in, bool presigned
     if (in->query_count > sizeof(few) / sizeof(few[0]))
         list = arena_alloc(a, in->query_count * sizeof(*list));
     for (size_t i = 0; i < in->query_count; i++) {
-        if (presigned && str_eq_nocase(in->query[i].name, STR("X-Amz-Signature")))
+        if (presigned && str_eq(in->query[i].name, STR("X-Amz-Signature")))
             continue;
         list[n].name = put_all_encoded(&scratch, in->query[i].name);
         list[n++].value = put_all_encoded(&scratch, in->query[i].value);

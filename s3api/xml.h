@@ -1,12 +1,11 @@
 /* xml.h - the documents of S3: an escaping writer and a bounded reader.
  *
  * Shape    the writer appends to a buf, element by element. The reader makes a tree of elements and their texts;
- *          attributes, comments and namespaces are dropped, prefixes too.
- * Owns     xml_doc owns its nodes and texts until xml_doc_release(); nothing borrows from the document that was read.
- * Errors   ERR_MALFORMED_XML: not well-formed, any DOCTYPE, deeper than XML_DEPTH_MAX, more than XML_NODES_MAX
- *          elements. The writer's buf keeps its own error. Thread any; xml_read() of more than 64 KiB belongs on the
- *          cpu pool (s3_read_xml() does that).
- * Source   S3 API reference; XML 1.0. The only libxml2 user.
+ * attributes, comments and namespaces are dropped, prefixes too. Owns     xml_doc owns its nodes and texts until
+ * xml_doc_release(); nothing borrows from the document that was read. Errors   ERR_MALFORMED_XML: not well-formed, any
+ * DOCTYPE, deeper than XML_DEPTH_MAX, more than XML_NODES_MAX elements. The writer's buf keeps its own error. Thread
+ * any; xml_read() of more than 64 KiB belongs on the cpu pool (s3_read_xml() does that). Source   S3 API reference;
+ * XML 1.0. The only libxml2 user.
  */
 #ifndef SLUICE_S3API_XML_H
 #define SLUICE_S3API_XML_H
