@@ -166,11 +166,3 @@ enum err attrs_collect_tags(const struct http_req *req, struct object_info *info
     info->tags = tags_encode(req->arena, tags, n);
     return size_check(info);
 }
-
-struct str attrs_find(const struct object_info *info, struct str name)
-{
-    for (uint32_t i = 0; i < info->attr_count; i++)
-        if (str_eq(info->attrs[i].name, name))
-            return info->attrs[i].value;
-    return STR_NONE;
-}

@@ -19,7 +19,5 @@
 MUST_USE enum err attrs_collect(const struct http_req *req, struct object_info *info);
 /* Fills info->tags from x-amz-tagging; empty without the header. */
 MUST_USE enum err attrs_collect_tags(const struct http_req *req, struct object_info *info);
-/* The value kept under that name, or STR_NONE. */
-struct str attrs_find(const struct object_info *info, struct str name);
 
 #endif

@@ -1,5 +1,4 @@
 /* GetObjectAttributes: what HeadObject knows, as a document, with the parts of a multipart object. */
-#include "s3api/attrs.h"
 #include "s3api/checksum.h"
 #include "s3api/objreq.h"
 
@@ -106,7 +105,7 @@ static enum step_next attributes_found(struct op *op)
     struct s3_request *r = S3(op);
     struct attributes_state *a = r->state;
     const struct object_info *info = &a->res.info;
-    struct str class = attrs_find(info, STR("x-amz-storage-class"));
+    struct str class = object_attr(info, STR("x-amz-storage-class"));
     struct buf *b;
 
     if (op->call.err != ERR_OK)

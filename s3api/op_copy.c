@@ -156,7 +156,7 @@ static void copy_keep_attrs(struct s3_request *r, struct copy_state *c)
         if (!str_eq(from->attrs[i].name, own[0]) && !str_eq(from->attrs[i].name, own[1]))
             attrs[n++] = from->attrs[i];
     for (size_t i = 0; i < 2; i++) {
-        struct str v = attrs_find(&c->req.info, own[i]);
+        struct str v = object_attr(&c->req.info, own[i]);
         if (v.p)
             attrs[n++] = (struct attr){own[i], v};
     }

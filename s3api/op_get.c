@@ -1,5 +1,4 @@
 /* GetObject and HeadObject: one operation that differs in whether the store opens a body. */
-#include "s3api/attrs.h"
 #include "s3api/cond.h"
 #include "s3api/objreq.h"
 #include "s3api/range.h"
@@ -187,7 +186,7 @@ static void reply_get_checksum(struct s3_request *r, struct get_state *g)
 static enum err reply_refusal(struct s3_request *r, struct get_state *g, enum err e)
 {
     const struct object_info *info = &g->res.head.info;
-    struct str cache = attrs_find(info, STR("cache-control")), expires = attrs_find(info, STR("expires"));
+    struct str cache = object_attr(info, STR("cache-control")), expires = object_attr(info, STR("expires"));
 
     reply_keep_headers(r);
     if (e == ERR_INVALID_RANGE) {
