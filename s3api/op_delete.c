@@ -1,5 +1,6 @@
 /* DeleteObject and DeleteObjects. */
 #include "s3api/cond.h"
+#include "s3api/name.h"
 #include "s3api/objreq.h"
 
 step_fn delete_object, delete_objects; /* routes.def */
@@ -128,7 +129,7 @@ static enum err parse_item(struct s3_request *r, const struct xml_doc *doc, cons
     if (etag.n)
         item->req.cond.if_match = etag;
     item->version = xml_child_text(doc, n, STR("VersionId"));
-    item->err = s3_check_key(key);
+    item->err = name_check_key(key);
     if (item->err == ERR_OK && item->version.n && !str_eq(item->version, STR("null")))
         item->err = ERR_NO_SUCH_VERSION;
     /* Conditions of directory buckets: not to be ignored, or more is deleted than was meant. */

@@ -27,7 +27,9 @@ struct s3_reply {
     struct str message;                            /* of the error, instead of err_text() */
     struct http_header details[REPLY_DETAILS_MAX]; /* further elements of <Error>: names and values */
     unsigned detail_count;
-    uint64_t sent_bytes; /* body bytes to send, for the access log */
+    bool keep_headers;   /* an error sends them too */
+    struct http_res res; /* what the server was handed */
+    uint64_t body_bytes; /* that it will send, for the access log */
 };
 
 /* Before anything else; headers, xml buffer. */

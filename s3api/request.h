@@ -15,7 +15,6 @@
 #include "s3api/xml.h"
 
 struct identity; /* auth.h */
-struct body;     /* checksum.h */
 
 struct s3_request {
     struct op op;
@@ -39,6 +38,7 @@ struct s3_request {
 
     void *state; /* the operation's own, made by its first step with ARENA_NEW */
     struct s3_reply reply;
+    struct str host_id;  /* x-amz-id-2: who answers */
     uint64_t started_ns; /* monotonic */
 };
 
@@ -54,16 +54,14 @@ struct str s3_header(const struct s3_request *r, struct str name);
 MUST_USE enum err s3_query_count(struct s3_request *r, struct str name, uint32_t cap, uint32_t def, uint32_t *out);
 /* encoding-type: true for "url", ERR_INVALID_ARGUMENT for anything else that isn't empty. */
 MUST_USE enum err s3_query_encoding(struct s3_request *r, bool *url);
-/* An object key as S3 takes it: 1..KEY_MAX bytes, UTF-8, no NUL. ERR_KEY_TOO_LONG, ERR_INVALID_ARGUMENT,
- * ERR_INVALID_URI. */
-MUST_USE enum err s3_check_key(struct str key);
 static inline struct str s3_owner(const struct s3_request *r)
 {
     return str_n(r->owner_id, sizeof(r->owner_id));
 }
 
-/* Opens the request's body: decoded, with what it must hash to. Closed at the end of the request. */
-MUST_USE enum err s3_open_body(struct s3_request *r, struct body **out);
+/* The region that a bucket is said to be in; never empty. */
+struct str s3_bucket_region(const struct s3_request *r, const struct bucket *b);
+
 /* Reads the whole body (decoded, at most `max` bytes) and verifies its digests: Content-MD5, x-amz-checksum-*, payload
  * hash. `need_digest`: ERR_INVALID_REQUEST without Content-MD5 or checksum. Empty: ERR_MALFORMED_XML is the caller's to
  * say. ERR_TOO_LARGE, ERR_BAD_DIGEST, ERR_SHA256_MISMATCH, and what the source fails with. */

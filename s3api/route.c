@@ -2,13 +2,6 @@
 
 #include "base/buf.h"
 
-/* The first steps live in the op_*.c files. */
-#define ROUTE(method, level, must, may, name, first, flags) step_fn first;
-#define UNBUILT(method, level, must, may, name, flags)
-#include "routes.def"
-#undef ROUTE
-#undef UNBUILT
-
 static const struct route routes[] = {
 #define ROUTE(m, l, must, may, name, first, flags) {#name, HTTP_##m, LEVEL_##l, must, may, first, flags},
 #define UNBUILT(m, l, must, may, name, flags)      {#name, HTTP_##m, LEVEL_##l, must, may, NULL, flags},

@@ -36,6 +36,13 @@ enum {
     ROUTE_OPEN = 2,      /* the head carries no signature; only rows without `first` */
 };
 
+/* The first steps live in the op_*.c files. */
+#define ROUTE(method, level, must, may, name, first, flags) step_fn first;
+#define UNBUILT(method, level, must, may, name, flags)
+#include "routes.def"
+#undef ROUTE
+#undef UNBUILT
+
 /* The set of subs that the query and headers name. Unknown keys don't count. */
 uint64_t route_subs(const struct http_req *req, enum s3_level level, const struct query_param *query, size_t n);
 /* On ERR_INVALID_ARGUMENT `clash` gets the names of the sub-resources, separated by ", ". A row without `first` is a

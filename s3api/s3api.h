@@ -14,8 +14,9 @@
 #include "store/store.h"
 
 struct s3api_conf {
-    bool auth_none;       /* serve everybody as the owner (loopback development) */
-    struct str region;    /* what we call ourselves in x-amz-bucket-region and scope errors; any region is accepted in a scope */
+    bool auth_none; /* serve everybody as the owner (loopback development) */
+    struct str
+        region; /* what we call ourselves in x-amz-bucket-region and scope errors; any region is accepted in a scope */
     const struct str *domains; /* virtual-host style: <bucket>.<domain>; ports are ignored */
     size_t domain_count;
     bool access_log;

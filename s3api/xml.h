@@ -1,11 +1,12 @@
 /* xml.h - the documents of S3: an escaping writer and a bounded reader.
  *
  * Shape    the writer appends to a buf, element by element. The reader makes a tree of elements and their texts;
- * attributes, comments and namespaces are dropped, prefixes too. Owns     xml_doc owns its nodes and texts until
- * xml_doc_release(); nothing borrows from the document that was read. Errors   ERR_MALFORMED_XML: not well-formed, any
- * DOCTYPE, deeper than XML_DEPTH_MAX, more than XML_NODES_MAX elements. The writer's buf keeps its own error. Thread
- * any; xml_read() of more than 64 KiB belongs on the cpu pool (s3_read_xml() does that). Source   S3 API reference;
- * XML 1.0. The only libxml2 user.
+ *          attributes, comments and namespaces are dropped, prefixes too.
+ * Owns     xml_doc owns its nodes and texts until xml_doc_release(); nothing borrows from the document that was read.
+ * Errors   ERR_MALFORMED_XML: not well-formed, any DOCTYPE, not UTF-8, deeper than XML_DEPTH_MAX, more than
+ *          XML_NODES_MAX elements. The writer's buf keeps its own error.
+ * Thread   any; xml_read() of more than 64 KiB belongs on the cpu pool (s3_read_xml() does that).
+ * Source   S3 API reference; XML 1.0. The only libxml2 user.
  */
 #ifndef SLUICE_S3API_XML_H
 #define SLUICE_S3API_XML_H
@@ -37,6 +38,8 @@ void xml_etag(struct buf *b, const struct etag *etag);
 void xml_checksum(struct buf *b, const struct checksum *c);
 /* <Name><ID/><DisplayName/></Name>: Owner, Initiator. */
 void xml_owner(struct buf *b, struct str name, struct str id);
+/* Its two elements alone, for a Grantee. */
+void xml_owner_parts(struct buf *b, struct str id);
 /* Escaped text alone. */
 void xml_escape(struct buf *b, struct str text);
 
@@ -44,7 +47,7 @@ void xml_escape(struct buf *b, struct str text);
 
 struct xml_node {
     struct str name; /* local part */
-    struct str text; /* its own characters without those of its children, references resolved, nothing trimmed */
+    struct str text; /* references resolved, nothing trimmed; empty for an element that has children */
     uint32_t depth;  /* root = 0 */
     uint32_t skip;   /* nodes to the one behind this element and its descendants */
 };
@@ -52,8 +55,8 @@ struct xml_node {
 struct xml_doc {
     struct xml_node *nodes; /* in document order; nodes[0] is the root */
     uint32_t count, cap;
-    char *text; /* what names and texts point into */
-    void *names;
+    char *text; /* what names and texts point into; never larger than the document was */
+    size_t text_n, text_cap;
 };
 
 /* `out` needs no release after an error. */

@@ -1,0 +1,16 @@
+/* account.h - what is counted and logged about a finished request.
+ *
+ * Shape    counters by action and class of status, a histogram of durations by action, one access log line when
+ *          configured.
+ * Thread   any; rows of metrics appear with the first request that needs them.
+ */
+#ifndef SLUICE_S3API_ACCOUNT_H
+#define SLUICE_S3API_ACCOUNT_H
+
+#include "base/err.h"
+
+struct s3_request;
+/* `sent`: how sending the answer ended. */
+void account_request(const struct s3_request *r, enum err sent);
+
+#endif

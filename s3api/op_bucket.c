@@ -1,0 +1,236 @@
+/* ListBuckets, CreateBucket, HeadBucket, DeleteBucket. */
+#include "s3api/objreq.h"
+#include "s3api/request.h"
+#include "s3api/token.h"
+
+enum { CREATE_BODY_MAX = 64 << 10, BUCKETS_PAGE_MAX = 10000, REGION_MAX = 63 };
+
+#define REGION_DEFAULT STR("us-east-1")
+
+struct str s3_bucket_region(const struct s3_request *r, const struct bucket *b)
+{
+    if (b->region.n > 0)
+        return b->region;
+    return r->env->conf->region.n > 0 ? r->env->conf->region : REGION_DEFAULT;
+}
+
+/* ---- ListBuckets: from the directory's cache, so it needs no second step ---- */
+
+struct buckets_page {
+    struct str prefix, region, token, after;
+    uint32_t max;
+    bool paged; /* the client asked for one or more of these */
+};
+
+static enum err parse_page(struct s3_request *r, struct buckets_page *p)
+{
+    struct str max = s3_query(r, STR("max-buckets"));
+
+    p->prefix = s3_query(r, STR("prefix"));
+    p->region = s3_query(r, STR("bucket-region"));
+    p->token = s3_query(r, STR("continuation-token"));
+    p->paged = p->prefix.p || p->region.p || p->token.p || max.p;
+    if (p->token.n > 0 && !token_decode(r->arena, p->token, &p->after))
+        return reply_error(r, ERR_INVALID_ARGUMENT, "The continuation token provided is incorrect");
+    if (s3_query_count(r, STR("max-buckets"), UINT32_MAX, BUCKETS_PAGE_MAX, &p->max) != ERR_OK || p->max < 1 ||
+        p->max > BUCKETS_PAGE_MAX)
+        return reply_error(r, ERR_INVALID_ARGUMENT, "Argument max-buckets must be an integer between 1 and %d",
+                           BUCKETS_PAGE_MAX);
+    return ERR_OK;
+}
+
+static void write_bucket(struct buf *b, const struct s3_request *r, const struct bucket *k, bool with_region)
+{
+    xml_open(b, STR("Bucket"));
+    xml_str(b, STR("Name"), k->id.name);
+    xml_time(b, STR("CreationDate"), k->created_ns);
+    if (with_region)
+        xml_str(b, STR("BucketRegion"), s3_bucket_region(r, k));
+    xml_close(b, STR("Bucket"));
+}
+
+/* Returns the name to go on after, empty at the end. The region is no part of the directory's order, so pages of names
+ * are looked through until enough match. */
+static struct str write_buckets(struct buf *b, struct s3_request *r, const struct buckets_page *p)
+{
+    struct str after = p->after;
+    uint32_t written = 0;
+    struct bucket_page page;
+
+    do {
+        buckets_list(r->env->buckets, r->arena, p->prefix, after, p->max, &page);
+        for (uint32_t i = 0; i < page.count; i++) {
+            const struct bucket *k = &page.buckets[i];
+            if (p->region.n > 0 && !str_eq(p->region, s3_bucket_region(r, k)))
+                continue;
+            if (written == p->max)
+                return after;
+            write_bucket(b, r, k, p->paged);
+            after = k->id.name;
+            written++;
+        }
+        if (page.truncated && page.count > 0 && written < p->max)
+            after = page.buckets[page.count - 1].id.name;
+    } while (page.truncated && page.count > 0 && written < p->max);
+    return page.truncated ? after : STR("");
+}
+
+enum step_next list_buckets(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct buckets_page p = {0};
+    struct buf *b = reply_xml(r);
+    struct str next;
+    enum err e = parse_page(r, &p);
+
+    if (e != ERR_OK)
+        return op_fail(op, e);
+    xml_begin(b, STR("ListAllMyBucketsResult"));
+    xml_owner(b, STR("Owner"), s3_owner(r));
+    xml_open(b, STR("Buckets"));
+    next = write_buckets(b, r, &p);
+    xml_close(b, STR("Buckets"));
+    if (p.prefix.p)
+        xml_str(b, STR("Prefix"), p.prefix);
+    if (next.n > 0)
+        xml_str(b, STR("ContinuationToken"), token_encode(r->arena, next));
+    xml_close(b, STR("ListAllMyBucketsResult"));
+    return op_go(op, reply_send);
+}
+
+/* ---- CreateBucket ---- */
+
+struct create_op {
+    struct s3_read_req read;
+    struct s3_xml_res xml;
+    struct bucket_create_req req;
+    struct bucket_create_res res;
+};
+
+static step_fn create_parse, create_record, create_done;
+
+/* What a bucket would have to be and isn't is refused rather than forgotten. */
+static enum err check_create_headers(struct s3_request *r)
+{
+    struct str lock = s3_header(r, STR("x-amz-bucket-object-lock-enabled"));
+    struct str ownership = s3_header(r, STR("x-amz-object-ownership"));
+    enum err e = objreq_refuse_unsupported(r);
+
+    if (e != ERR_OK)
+        return e;
+    if (lock.n > 0 && !str_eq_nocase(lock, STR("false")))
+        return reply_error(r, ERR_NOT_IMPLEMENTED, "Object lock is not implemented.");
+    if (ownership.n > 0 && !str_eq(ownership, STR("BucketOwnerEnforced")))
+        return reply_error(r, ERR_NOT_IMPLEMENTED,
+                           "Object ownership other than BucketOwnerEnforced is not implemented.");
+    return ERR_OK;
+}
+
+enum step_next create_bucket(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct create_op *c = ARENA_NEW(r->arena, struct create_op);
+    enum err e = check_create_headers(r);
+
+    r->state = c;
+    if (e != ERR_OK)
+        return op_fail(op, e);
+    c->req = (struct bucket_create_req){.arena = r->arena, .name = r->bucket_name, .owner = r->access_key};
+    if (!r->http->body)
+        return op_go(op, create_record);
+    c->read = (struct s3_read_req){.request = r, .max = CREATE_BODY_MAX};
+    s3_read_xml(r, &c->read, &c->xml, op_call(op, create_parse));
+    return STEP_WAIT;
+}
+
+static bool is_region(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+            return false;
+    }
+    return s.n <= REGION_MAX;
+}
+
+static enum step_next create_parse(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct create_op *c = r->state;
+    const struct xml_doc *d = &c->xml.doc;
+    const struct xml_node *root = xml_root(d);
+
+    if (!str_eq(root->name, STR("CreateBucketConfiguration")))
+        return op_fail(op, ERR_MALFORMED_XML);
+    for (const struct xml_node *n = xml_first(d, root); n; n = xml_next(d, root, n)) {
+        if (str_eq(n->name, STR("LocationConstraint")))
+            c->req.region = str_trim(n->text);
+        else if (xml_first(d, n) || n->text.n > 0) /* Location, Bucket, Tags */
+            return op_fail(op, reply_error(r, ERR_NOT_IMPLEMENTED,
+                                           "CreateBucketConfiguration with " STR_FMT " is not implemented.",
+                                           STR_ARG(n->name)));
+    }
+    if (!is_region(c->req.region))
+        return op_fail(op, ERR_INVALID_LOCATION);
+    if (str_eq(c->req.region, REGION_DEFAULT))
+        c->req.region = STR("");
+    return op_go(op, create_record);
+}
+
+static enum step_next create_record(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct create_op *c = r->state;
+
+    buckets_create(r->env->buckets, &c->req, &c->res, op_try(op, create_done));
+    return STEP_WAIT;
+}
+
+static enum step_next create_done(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct create_op *c = r->state;
+    enum err e = op->call.err;
+
+    /* In us-east-1 creating one's own bucket again succeeds, and changes nothing (S3 API: CreateBucket). */
+    if (e == ERR_BUCKET_OWNED && str_eq(s3_bucket_region(r, &c->res.bucket), REGION_DEFAULT) && c->req.region.n == 0)
+        e = ERR_OK;
+    if (e != ERR_OK)
+        return op_fail(op, e);
+    reply_header_f(r, STR("Location"), "/" STR_FMT, STR_ARG(r->bucket_name));
+    return op_go(op, reply_send);
+}
+
+/* ---- HeadBucket, DeleteBucket ---- */
+
+enum step_next head_bucket(struct op *op)
+{
+    struct s3_request *r = S3(op);
+
+    reply_header(r, STR("x-amz-bucket-region"), s3_bucket_region(r, &r->bucket));
+    reply_header(r, STR("x-amz-access-point-alias"), STR("false"));
+    return op_go(op, reply_send);
+}
+
+struct delete_op {
+    struct bucket_delete_req req;
+    struct bucket_delete_res res;
+};
+
+static step_fn delete_done;
+
+enum step_next delete_bucket(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct delete_op *d = ARENA_NEW(r->arena, struct delete_op);
+
+    d->req = (struct bucket_delete_req){.arena = r->arena, .store = r->env->store, .name = r->bucket_name};
+    buckets_delete(r->env->buckets, &d->req, &d->res, op_call(op, delete_done));
+    return STEP_WAIT;
+}
+
+static enum step_next delete_done(struct op *op)
+{
+    reply_status(S3(op), 204);
+    return op_go(op, reply_send);
+}
