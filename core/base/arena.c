@@ -59,7 +59,7 @@ static void chunk_put(struct arena_chunk *c)
 
 void *arena_alloc(struct arena *a, size_t n)
 {
-    size_t need = (n + ALIGN - 1) / ALIGN * ALIGN;
+    size_t need = (n ? n + ALIGN - 1 : ALIGN) / ALIGN * ALIGN; /* nothing, too, has an address */
     char *p = a->at;
 
     if (need <= (size_t)(a->end - a->at)) {

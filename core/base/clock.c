@@ -97,9 +97,10 @@ static int64_t days_of(int y, int m, int d)
 
 static bool seconds_of(int y, int mon, int d, int h, int min, int s, int64_t *out)
 {
-    static const int month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
 
-    if (y < 1 || y > 9999 || mon < 1 || mon > 12 || d < 1 || d > month_days[mon - 1])
+    if (y < 1 || y > 9999 || mon < 1 || mon > 12 || d < 1 || d > month_days[mon - 1] + (leap && mon == 2))
         return false;
     if (h < 0 || h > 23 || min < 0 || min > 59 || s < 0 || s > 60)
         return false;
