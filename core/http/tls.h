@@ -33,7 +33,9 @@ enum tls_want tls_read(struct tls_stream *s, void *buf, size_t len, size_t *n);
 enum tls_want tls_write(struct tls_stream *s, const void *buf, size_t len, size_t *n);
 /* Bytes already decrypted and waiting: then readability of the descriptor says nothing. */
 bool tls_has_pending(const struct tls_stream *s);
-/* Sends close_notify if it fits; frees. */
+/* Sends close_notify if it fits; nothing may be written afterwards. */
+void tls_end(struct tls_stream *s);
+/* tls_end() if that wasn't done; frees. */
 void tls_stream_free(struct tls_stream *s);
 
 #endif
