@@ -1,8 +1,9 @@
 /* digests.h - the running hashes of one body: MD5 for the ETag, the kept checksum, whatever the client declared.
  *
  * Shape    digests_init / digests_update* / digests_final, then look at `of`; digests_drop() instead when the body
- * failed. Errors   digests_check(): the error that the client's declaration names. Thread   one at a time; updates over
- * 64 KiB belong on a pool.
+ *          failed.
+ * Errors   digests_check(): the error that the client's declaration names.
+ * Thread   one at a time; updates over 64 KiB belong on a pool.
  */
 #ifndef SLUICE_STORE_DIGESTS_H
 #define SLUICE_STORE_DIGESTS_H

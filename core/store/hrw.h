@@ -1,9 +1,10 @@
 /* hrw.h - rendezvous hashing: which of a set of places holds a key. Pure.
  *
  * Shape    each place has a seed made of its identity; a key belongs to the place with the highest score. Adding or
- * losing a place moves only the keys that it gains or held. Thread   any. Source   Thaler, Ravishankar: "A name-based
- * mapping scheme for rendezvous" (1996). The results are on disks: golden vectors in tests/unit/store/test_hrw.c must
- * never change.
+ *          losing a place moves only the keys that it gains or held.
+ * Thread   any.
+ * Source   Thaler, Ravishankar: "A name-based mapping scheme for rendezvous" (1996). The results are on disks: golden
+ *          vectors in tests/unit/store/test_hrw.c must never change.
  */
 #ifndef SLUICE_STORE_HRW_H
 #define SLUICE_STORE_HRW_H

@@ -2,8 +2,9 @@
  *
  * Shape    multipart_init(), then multipart_add() for each part in the order of the request, then multipart_finish().
  * Errors   ERR_INVALID_PART, ERR_INVALID_PART_ORDER, ERR_ENTITY_TOO_SMALL, ERR_INVALID_REQUEST, ERR_BAD_DIGEST,
- * ERR_ENTITY_TOO_LARGE. Thread   one at a time. multipart_finish() or multipart_drop() ends it. Source   S3 API:
- * CompleteMultipartUpload; S3 User Guide, "Checking object integrity".
+ *          ERR_ENTITY_TOO_LARGE.
+ * Thread   one at a time. multipart_finish() or multipart_drop() ends it.
+ * Source   S3 API: CompleteMultipartUpload; S3 User Guide, "Checking object integrity".
  */
 #ifndef SLUICE_STORE_MULTIPART_H
 #define SLUICE_STORE_MULTIPART_H

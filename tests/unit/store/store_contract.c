@@ -1,0 +1,21 @@
+#include "store_contract.h"
+
+#include "contract_parts.h"
+
+int store_contract_run(struct contract_env *env)
+{
+    int failed = 0;
+
+    hash_setup();
+    failed += contract_objects(env);
+    failed += contract_writes(env);
+    failed += contract_lists(env);
+    if (!(env->skip & CONTRACT_NO_COPY))
+        failed += contract_copies(env);
+    if (!(env->skip & CONTRACT_NO_UPLOADS)) {
+        failed += contract_uploads(env);
+        failed += contract_completes(env);
+    }
+    failed += contract_buckets(env);
+    return failed;
+}
