@@ -31,6 +31,7 @@ bool command_switch(int *argc, char **argv, const char *name);
 
 /* Commands that live here: see the table in main.c. */
 int command_config(int argc, char **argv);
+int command_fsck(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 #endif

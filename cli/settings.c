@@ -1,5 +1,6 @@
 #include "settings.h"
 
+#include <arpa/inet.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -140,13 +141,20 @@ static enum err refuse(char why[SETTINGS_WHY_MAX], const char *fmt, ...)
 /* 127.0.0.0/8, ::1 and localhost, by their texts: a name that happens to resolve to loopback today is not enough. */
 static bool is_loopback(struct str address)
 {
+    struct in_addr v4;
     struct str host = address;
+    char text[INET_ADDRSTRLEN];
 
     while (host.n && host.p[host.n - 1] != ':')
         host.n--;
     if (host.n)
         host.n--;
-    return str_eq(host, STR("localhost")) || str_eq(host, STR("[::1]")) || str_starts(host, STR("127."));
+    if (str_eq(host, STR("localhost")) || str_eq(host, STR("[::1]")))
+        return true;
+    if (host.n >= sizeof(text))
+        return false;
+    snprintf(text, sizeof(text), STR_FMT, STR_ARG(host));
+    return inet_pton(AF_INET, text, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
 }
 
 static enum err check_addresses(const struct settings *s, char why[SETTINGS_WHY_MAX])

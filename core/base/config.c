@@ -522,7 +522,7 @@ void config_markdown(const struct config *c, struct buf *out)
             }
             buf_add_char(out, '.');
         }
-        buf_add_z(out, o->type == CONFIG_LIST ? " A list.|\n" : " |\n");
+        buf_add_z(out, o->type == CONFIG_LIST ? " A list. |\n" : " |\n");
     }
 }
 

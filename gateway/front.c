@@ -1,0 +1,216 @@
+#include "front.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+enum { BOUND_MAX = 64, LISTEN_WHY_MAX = 256 };
+
+struct lane { /* one thread */
+    struct front *front;
+    unsigned index;
+    pthread_t thread;
+    struct loop *loop;
+    int fds[GATEWAY_LISTENERS]; /* until the gateway takes them */
+    struct gateway *gateway;
+    struct store *store;
+    struct post drain; /* from main */
+    struct call drained;
+};
+
+struct front {
+    struct front_conf conf;
+    struct control *control;
+    struct loop **loops; /* of the lanes, as control wants them */
+    char bound[GATEWAY_LISTENERS][BOUND_MAX];
+    uint32_t drain_timeout_ms;
+    atomic_uint running;
+    bool started;
+    int ended_fd; /* eventfd */
+    struct lane lanes[];
+};
+
+/* ---- a lane's thread ---- */
+
+static void on_drained(struct call *c)
+{
+    loop_stop(c->loop);
+}
+
+static void on_drain(struct post *p)
+{
+    struct lane *l = CONTAINER(p, struct lane, drain);
+
+    call_begin(&l->drained, l->loop, on_drained);
+    gateway_drain(l->gateway, l->front->drain_timeout_ms, &l->drained);
+}
+
+static void lane_open(struct lane *l)
+{
+    const struct front_conf *conf = &l->front->conf;
+    struct gateway_env env = {
+        .s3 = {.loop = l->loop, .buckets = conf->buckets, .creds = conf->creds, .cpu = conf->cpu, .conf = conf->s3},
+        .control = l->front->control,
+        .limits = conf->limits,
+        .io = conf->io};
+
+    env.s3.store = l->store = conf->store_new(conf->store_arg, l->loop);
+    for (unsigned i = 0; i < GATEWAY_LISTENERS; i++) {
+        env.listeners[i] = (struct gateway_listener){l->fds[i], conf->listen[i].tls};
+        l->fds[i] = -1;
+    }
+    l->gateway = gateway_new(&env);
+}
+
+static void *lane_main(void *arg)
+{
+    struct lane *l = arg;
+    struct front *f = l->front;
+    uint64_t one = 1;
+
+    loop_adopt(l->loop);
+    lane_open(l);
+    loop_run(l->loop);
+    gateway_free(l->gateway);
+    store_close(l->store);
+    if (atomic_fetch_sub(&f->running, 1) == 1 && write(f->ended_fd, &one, sizeof(one)) < 0)
+        abort(); /* an eventfd that was never written can't be full */
+    return NULL;
+}
+
+/* ---- listening ---- */
+
+/* SO_REUSEPORT would let us share the port with another server of the same user: so bind once without it and see. */
+static bool port_is_shared(int listening)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    int on = 1, fd;
+    bool shared;
+
+    if (getsockname(listening, (struct sockaddr *)&address, &len) != 0)
+        return false;
+    close(listening);
+    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    /* ends of old connections to this port are in nobody's way */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    shared = bind(fd, (struct sockaddr *)&address, len) != 0 && errno == EADDRINUSE;
+    close(fd);
+    return shared;
+}
+
+/* Binds listener i in every lane. */
+static enum err listen_all(struct front *f, unsigned i, char why[512])
+{
+    struct str address = f->conf.listen[i].address;
+    char reason[LISTEN_WHY_MAX] = "", again[BOUND_MAX];
+    enum err e;
+    int probe;
+
+    if (address.n == 0)
+        return ERR_OK;
+    if ((e = http_listen(address, &probe, f->bound[i], reason)) != ERR_OK)
+        goto out;
+    if (port_is_shared(probe)) {
+        snprintf(why, 512, "cannot listen on " STR_FMT ": another program listens there already", STR_ARG(address));
+        return ERR_EXISTS;
+    }
+    for (unsigned k = 0; k < f->conf.threads && e == ERR_OK; k++)
+        e = http_listen(str_z(f->bound[i]), &f->lanes[k].fds[i], again, reason);
+out:
+    if (e != ERR_OK)
+        snprintf(why, 512, "%s", reason);
+    return e;
+}
+
+/* ---- life ---- */
+
+enum err front_open(const struct front_conf *conf, struct front **out, char why[512])
+{
+    struct front *f = mem_new(sizeof(*f) + conf->threads * sizeof(*f->lanes));
+    enum err e = ERR_OK;
+
+    f->conf = *conf;
+    f->ended_fd = eventfd(0, EFD_CLOEXEC);
+    if (f->ended_fd < 0) {
+        perror("sluice: eventfd");
+        abort();
+    }
+    f->loops = mem_new(conf->threads * sizeof(*f->loops));
+    for (unsigned k = 0; k < conf->threads; k++) {
+        struct lane *l = &f->lanes[k];
+        l->front = f;
+        l->index = k;
+        l->drain.fn = on_drain;
+        l->loop = f->loops[k] = loop_new();
+        for (unsigned i = 0; i < GATEWAY_LISTENERS; i++)
+            l->fds[i] = -1;
+    }
+    f->control = control_new(&(struct control_conf){conf->io, conf->cpu, f->loops, conf->threads});
+    for (unsigned i = 0; i < GATEWAY_LISTENERS && e == ERR_OK; i++)
+        e = listen_all(f, i, why);
+    if (e != ERR_OK) {
+        front_close(f);
+        return e;
+    }
+    *out = f;
+    return ERR_OK;
+}
+
+const char *front_bound(const struct front *f, unsigned i)
+{
+    return f->bound[i];
+}
+
+void front_run(struct front *f)
+{
+    f->started = true;
+    f->running = f->conf.threads;
+    for (unsigned k = 0; k < f->conf.threads; k++) {
+        char name[16];
+        if (pthread_create(&f->lanes[k].thread, NULL, lane_main, &f->lanes[k]) != 0) {
+            perror("sluice: pthread_create");
+            abort();
+        }
+        snprintf(name, sizeof(name), "loop-%u", k % 100000);
+        pthread_setname_np(f->lanes[k].thread, name);
+    }
+}
+
+void front_drain(struct front *f, uint32_t timeout_ms)
+{
+    f->drain_timeout_ms = timeout_ms;
+    control_set_draining(f->control);
+    for (unsigned k = 0; k < f->conf.threads; k++)
+        loop_post(f->lanes[k].loop, &f->lanes[k].drain);
+}
+
+int front_fd(const struct front *f)
+{
+    return f->ended_fd;
+}
+
+void front_close(struct front *f)
+{
+    for (unsigned k = 0; k < f->conf.threads && f->started; k++)
+        pthread_join(f->lanes[k].thread, NULL);
+    for (unsigned k = 0; k < f->conf.threads; k++) {
+        for (unsigned i = 0; i < GATEWAY_LISTENERS; i++)
+            if (f->lanes[k].fds[i] >= 0)
+                close(f->lanes[k].fds[i]);
+        loop_free(f->lanes[k].loop);
+    }
+    control_free(f->control);
+    close(f->ended_fd);
+    free(f->loops);
+    free(f);
+}
