@@ -3,9 +3,10 @@
  * Shape    pure: no waiting, no allocation besides the request's arena.
  * Owns     nothing: results borrow from the request and its arena.
  * Errors   ERR_SIGNATURE, ERR_INVALID_ACCESS_KEY, ERR_TIME_SKEWED, ERR_REQUEST_EXPIRED, ERR_AUTH_HEADER_MALFORMED,
- * ERR_AUTH_QUERY, ERR_HEADERS_NOT_SIGNED, ERR_ACCESS_DENIED, ERR_INVALID_TOKEN, ERR_INVALID_ARGUMENT,
- * ERR_INVALID_REQUEST, ERR_INVALID_URI, ERR_NOT_IMPLEMENTED (SigV4A). Thread   any. Source   S3 API: Authenticating
- * Requests (Signature Version 4, Signature Version 2).
+ *          ERR_AUTH_QUERY, ERR_HEADERS_NOT_SIGNED, ERR_ACCESS_DENIED, ERR_INVALID_TOKEN, ERR_INVALID_ARGUMENT,
+ *          ERR_INVALID_REQUEST, ERR_INVALID_URI, ERR_NOT_IMPLEMENTED (SigV4A).
+ * Thread   any.
+ * Source   S3 API: Authenticating Requests (Signature Version 4, Signature Version 2).
  */
 #ifndef SLUICE_S3API_AUTH_H
 #define SLUICE_S3API_AUTH_H

@@ -2,8 +2,10 @@
  *
  * Shape    body_open() for every operation that takes a body; the rest are pure parsers and printers.
  * Owns     struct body owns its decoder: body_close(). It must stay where it is until the store is done with its
- * source. Errors   ERR_INVALID_REQUEST, ERR_INVALID_DIGEST, ERR_MISSING_LENGTH, ERR_MALFORMED_TRAILER,
- * ERR_INCOMPLETE_BODY; `message` (static text, empty: err.def's is right) says more. Thread   the request's loop.
+ *          source.
+ * Errors   ERR_INVALID_REQUEST, ERR_INVALID_DIGEST, ERR_MISSING_LENGTH, ERR_MALFORMED_TRAILER, ERR_INCOMPLETE_BODY;
+ *          `message` (static text, empty: err.def's is right) says more.
+ * Thread   the request's loop.
  * Source   S3 User Guide, "Checking object integrity"; S3 API: PutObject, CreateMultipartUpload.
  */
 #ifndef SLUICE_S3API_CHECKSUM_H

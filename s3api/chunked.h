@@ -1,12 +1,15 @@
 /* chunked.h - the payload inside an aws-chunked body: frames, chunk signatures, trailers.
  *
  * Shape    struct chunk_parser is the pure decoder (bytes in, payload out, in place); chunked_source_new() puts it
- * around a body. Units    lengths: bytes. Owns     the source borrows the inner body, the identity and the body_check;
- * all outlive it. close frees the decoder only. Errors   ERR_SIGNATURE (chunk or trailer), ERR_INCOMPLETE_BODY
- * (framing, length), ERR_CHUNK_SIZE, ERR_MALFORMED_TRAILER, ERR_INVALID_REQUEST (trailer value), and the inner body's.
+ *          around a body.
+ * Units    lengths: bytes.
+ * Owns     the source borrows the inner body, the identity and the body_check; all outlive it. close frees the decoder
+ *          only.
+ * Errors   ERR_SIGNATURE (chunk or trailer), ERR_INCOMPLETE_BODY (framing, length), ERR_CHUNK_SIZE,
+ *          ERR_MALFORMED_TRAILER, ERR_INVALID_REQUEST (trailer value), and the inner body's.
  * Thread   the loop of the request; hashing of big reads runs on the `cpu` pool.
  * Source   S3 API: Signature Calculations for the Authorization Header, Transferring Payload in Multiple Chunks;
- * "Including Trailing Headers".
+ *          "Including Trailing Headers".
  */
 #ifndef SLUICE_S3API_CHUNKED_H
 #define SLUICE_S3API_CHUNKED_H

@@ -1,8 +1,10 @@
 /* reply.h - the one place where an outcome becomes an S3 response.
  *
  * Shape    steps add headers and a body, then `return op_go(op, reply_send)`; a failed op gets there by itself and
- * becomes an <Error> document. Sends, counts, writes the access log, ends the request. Owns     the response's parts
- * are in the request's arena; reply_body() takes its source. Errors   none: they end here. Thread   the request's loop.
+ *          becomes an <Error> document. Sends, counts, writes the access log, ends the request.
+ * Owns     the response's parts are in the request's arena; reply_body() takes its source.
+ * Errors   none: they end here.
+ * Thread   the request's loop.
  * Source   S3 API reference, "Error responses", "Common response headers".
  */
 #ifndef SLUICE_S3API_REPLY_H

@@ -1,9 +1,10 @@
 /* route.h - which S3 operation a request means.
  *
  * Shape    routes.def, one row per action: method, level, the sub-resources that must and may be named. Known
- * sub-resources without a row of their own never fall through to another operation. Errors   ERR_METHOD_NOT_ALLOWED;
- * ERR_INVALID_ARGUMENT: sub-resources that exclude one another. Thread   any: constant tables. Source   S3 API
- * reference, "Actions"; routes.def
+ *          sub-resources without a row of their own never fall through to another operation.
+ * Errors   ERR_METHOD_NOT_ALLOWED; ERR_INVALID_ARGUMENT: sub-resources that exclude one another.
+ * Thread   any: constant tables.
+ * Source   S3 API reference, "Actions"; routes.def
  */
 #ifndef SLUICE_S3API_ROUTE_H
 #define SLUICE_S3API_ROUTE_H

@@ -1,10 +1,13 @@
 /* extent.h - parts of segments as a source.
  *
- * Shape    an object's content is a row of extents; the source shows warm windows of them for sendfile, warms cold ones
- * on a pool. Units    bytes. Owns     the cache owns its descriptors; an entry in use stays open until its last user
- * has gone. Errors   ERR_NOT_FOUND: the first segment is gone (overwritten or deleted meanwhile: look the record up
- * again), before any byte. ERR_CORRUPT (logged with its path): damaged, too short, or a later segment is missing.
- * ERR_IO, ERR_BUSY. Thread   the cache: any. A source: the loop that made it.
+ * Shape    an object's content is a row of extents; the source shows warm windows of them for sendfile, warms cold
+ *          ones on a pool.
+ * Units    bytes.
+ * Owns     the cache owns its descriptors; an entry in use stays open until its last user has gone.
+ * Errors   ERR_NOT_FOUND: the first segment is gone (overwritten or deleted meanwhile: look the record up again),
+ *          before any byte. ERR_CORRUPT (logged with its path): damaged, too short, or a later segment is missing.
+ *          ERR_IO, ERR_BUSY.
+ * Thread   the cache: any. A source: the loop that made it.
  */
 #ifndef SLUICE_TARGET_EXTENT_H
 #define SLUICE_TARGET_EXTENT_H

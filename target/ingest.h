@@ -1,11 +1,13 @@
 /* ingest.h - the upload pipeline: reads a body to its end, hashes it and writes it off the loop.
  *
  * Shape    the loop fills a few buffers while lanes on the pools take the full ones, each lane in order: MD5, a second
- * heavy digest if wanted, and write + block hashes + checksums. A buffer is free when every lane is past it. Units
- * bytes. Owns     ingest_release() frees inline bytes and discards a staged file that was not detached. The body stays
- * the caller's. Errors   the body's own; a digest that differs: its want's error; ERR_ENTITY_TOO_LARGE;
- * ERR_INCOMPLETE_BODY when the body is shorter than its size; those of segment.h; ERR_BUSY. After an error nothing is
- * staged any more. Thread   the loop of the call.
+ *          heavy digest if wanted, and write + block hashes + checksums. A buffer is free when every lane is past it.
+ *          Units bytes.
+ * Owns     ingest_release() frees inline bytes and discards a staged file that was not detached. The body stays the
+ *          caller's.
+ * Errors   the body's own; a digest that differs: its want's error; ERR_ENTITY_TOO_LARGE; ERR_INCOMPLETE_BODY when the
+ *          body is shorter than its size; those of segment.h; ERR_BUSY. After an error nothing is staged any more.
+ * Thread   the loop of the call.
  */
 #ifndef SLUICE_TARGET_INGEST_H
 #define SLUICE_TARGET_INGEST_H

@@ -1,12 +1,13 @@
 /* config.h - options from a YAML file, the environment and the command line, read into a struct by a table.
  *
- * Shape    one table row per option says where it lives in the caller's struct, its type, default and help. Later wins:
- *          default, file, PREFIX_* variable, flag. A row "limits.head_max" is `limits: {head_max: }` in the file,
- *          SLUICE_LIMITS_HEAD_MAX in the environment and --limits-head-max on the command line.
+ * Shape    one table row per option says where it lives in the caller's struct, its type, default and help. Later
+ *          wins: default, file, PREFIX_* variable, flag. A row "limits.head_max" is `limits: {head_max: }` in the
+ *          file, SLUICE_LIMITS_HEAD_MAX in the environment and --limits-head-max on the command line.
  * Units    sizes: bytes; durations: as the row's type says.
  * Owns     texts and lists in the struct live as long as the config.
  * Errors   ERR_SYNTAX with a sentence in config_why() that names the option, where the value came from and what is
- * expected. Values of secret options are never part of a text. Thread   one; read-only after loading.
+ *          expected. Values of secret options are never part of a text.
+ * Thread   one; read-only after loading.
  */
 #ifndef SLUICE_BASE_CONFIG_H
 #define SLUICE_BASE_CONFIG_H

@@ -4,7 +4,9 @@
  * Units    lines count from 1.
  * Owns     the tree and its texts live in the given arena; texts are NUL-terminated behind their end.
  * Errors   ERR_SYNTAX: not YAML, a repeated key, or beyond DOC_*_MAX; `why` says what and where, without the file's
- * name. Thread   any. Source   YAML 1.1 as libyaml reads it.
+ *          name.
+ * Thread   any.
+ * Source   YAML 1.1 as libyaml reads it.
  */
 #ifndef SLUICE_BASE_DOC_H
 #define SLUICE_BASE_DOC_H

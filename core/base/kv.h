@@ -4,8 +4,10 @@
  * Units    keys sort bytewise (memcmp, a prefix before what it starts).
  * Owns     the caller owns what it opens: kv_close() after every value, iterator and snapshot of it was released.
  * Errors   ERR_NOT_FOUND, ERR_AGAIN (cache only: the answer needs the disk), ERR_NO_SPACE, ERR_CORRUPT, ERR_IO; logged
- * here. Thread   BLOCKING (offload pool, own threads) except kv_get() with KV_CACHED. A struct kv is shared by all
- * threads; an iterator, value or batch is used by one at a time. Source   RocksDB 7.8, rocksdb/c.h.
+ *          here.
+ * Thread   BLOCKING (offload pool, own threads) except kv_get() with KV_CACHED. A struct kv is shared by all threads;
+ *          an iterator, value or batch is used by one at a time.
+ * Source   RocksDB 7.8, rocksdb/c.h.
  */
 #ifndef SLUICE_BASE_KV_H
 #define SLUICE_BASE_KV_H

@@ -2,9 +2,11 @@
  * (responses).
  *
  * Shape    HANDSHAKE -> IDLE -> HEAD -> BUSY -> IDLE | DRAIN -> IDLE | LINGER -> gone. BUSY lasts from the complete
- * head until the response's call is done; within it the request's body (enum body_state) and the response (struct tx)
- * move on their own. Owns     a connection owns everything below; it is freed only in a callback of its own, never in
- * one that the handler called. Thread   the server's loop.
+ *          head until the response's call is done; within it the request's body (enum body_state) and the response
+ *          (struct tx) move on their own.
+ * Owns     a connection owns everything below; it is freed only in a callback of its own, never in one that the
+ *          handler called.
+ * Thread   the server's loop.
  */
 #ifndef SLUICE_HTTP_CONN_H
 #define SLUICE_HTTP_CONN_H

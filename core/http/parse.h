@@ -6,7 +6,9 @@
  * Units    bytes.
  * Owns     a parsed head points into the caller's bytes and arena.
  * Errors   ERR_BAD_REQUEST, ERR_INVALID_URI, ERR_HEAD_TOO_LARGE, ERR_EXPECTATION; what each refusal is about stands
- * beside its check. Thread   any; pure. Source   RFC 9112; libh2o's picohttpparser underneath.
+ *          beside its check.
+ * Thread   any; pure.
+ * Source   RFC 9112; libh2o's picohttpparser underneath.
  */
 #ifndef SLUICE_HTTP_PARSE_H
 #define SLUICE_HTTP_PARSE_H

@@ -2,8 +2,9 @@
  * core/http.
  *
  * Shape    GET /hello /file?N /lazy?N (source_read only) /chunked?N /broken (fails midway) /wait (answers when the
- * client is gone or after serve_release()); PUT /discard (answers the count) /echo /deny (403, body unread) /half
- * (reads 1 byte). Thread   the test's, but for the handler.
+ *          client is gone or after serve_release()); PUT /discard (answers the count) /echo /deny (403, body unread)
+ *          /half (reads 1 byte).
+ * Thread   the test's, but for the handler.
  */
 #ifndef SLUICE_TESTS_HTTP_SERVE_H
 #define SLUICE_TESTS_HTTP_SERVE_H

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# layers: who may include whom. base <- http <- store <- {s3api, etl} <- {gateway (s3api), target (etl)} <- {cli, main.c},
+# and each third-party header has one owner.
+. "$(dirname "$0")/sources.sh"
+
+# folder of the including file : regular expression of what its quoted includes may be
+allowed()
+{
+    case $1 in
+    core/base) echo '^base/' ;;
+    core/http) echo '^(base|http)/' ;;
+    core/store) echo '^(base|http|store)/' ;;
+    # of http and store only what a request, a body and a store are
+    s3api | etl) echo "^(base/|$1/|http/(message|url)\.h|store/(store|object|meta|buckets)\.h)" ;;
+    gateway) echo '^(base|http|store|s3api|gateway)/' ;;
+    target) echo '^(base|http|store|etl|target)/' ;;
+    cli) echo '^(base|http|store|s3api|etl|gateway|target|cli)/' ;;
+    *) echo '.' ;; # main.c, tests, bench
+    esac
+}
+
+# third-party header : files that may include it
+owners='
+^h2o                 core/base/loop\.c
+^picohttpparser      nobody
+^openssl/            core/base/hash\.[ch]|core/http/tls\.c|s3api/sse\.c
+^rocksdb/            core/base/kv\.c
+^yaml\.h             core/base/doc\.c
+^jansson\.h          core/base/json\.c
+^msgpack             core/base/pack\.[ch]
+^xxhash\.h           core/base/hash\.c
+^isa-l               core/base/(hash|crc64)\.c|target/ec\.c
+^libxml/             s3api/xml[a-z_]*\.[ch]
+^curl/               core/http/client\.c
+^archive(_entry)?\.h target/archive_[a-z]*\.c
+^cmocka\.h           tests/unit/unit\.h
+'
+
+mapfile -t files < <(sources 'core/**/*.[ch]' 's3api/*.[ch]' 'etl/*.[ch]' 'gateway/*.[ch]' 'target/*.[ch]' 'cli/*.[ch]' 'main.c' 'tests/*.[ch]')
+for f in "${files[@]}"; do
+    folder=$(dirname "$f")
+    may=$(allowed "$folder")
+    own=${folder#core/}
+    while IFS=: read -r line include; do
+        path=${include%[\">]*}
+        if [[ $include == *\" ]]; then
+            # a bare name is a file of the same folder
+            [[ $path == */* ]] || path=$own/$path
+            [[ $path =~ $may ]] || complain "$f:$line: $folder may not include \"$path\""
+            continue
+        fi
+        while read -r header owner; do
+            [ -n "$header" ] && [[ $path =~ $header ]] || continue
+            [[ $f =~ ^($owner)$ ]] || complain "$f:$line: <$path> belongs to $owner"
+        done <<<"$owners"
+    done < <(sed -nE 's/^[ \t]*#[ \t]*include[ \t]*[<"]([^">]*[">]).*/\1/;t p;b;:p;=;p' "$f" | paste -d: - -)
+done
+
+# the same order for the libraries that CMake links
+for folder in core/base core/http core/store s3api etl gateway target cli; do
+    [ -f "$folder/CMakeLists.txt" ] || continue
+    may=$(allowed "$folder")
+    for lib in $(sed -n '/target_link_libraries/,/)/p' "$folder/CMakeLists.txt" | tr ' ()' '\n\n\n' | grep -xE 'base|http|store|s3api|etl|gateway|target|cli'); do
+        [ "$lib" = "${folder#core/}" ] || [[ $lib/ =~ $may || $may == *"$lib/"* ]] || complain "$folder/CMakeLists.txt: may not link $lib"
+    done
+done
+finish
