@@ -212,38 +212,51 @@ static struct pen pen_for(struct arena *a, size_t room, char *stack, size_t stac
     return (struct pen){room <= stack_size ? stack : arena_alloc(a, room), 0, room};
 }
 
-static void put_encoded(struct pen *w, unsigned char c, bool keep_slash)
+static bool is_plain(unsigned char c)
 {
-    static const char hex[] = "0123456789ABCDEF";
     /* letters, digits, "-._~" */
     static const uint8_t plain[32] = {[5] = 0x60,  [6] = 0xFF,  [7] = 0x03,  [8] = 0xFE,  [9] = 0xFF, [10] = 0xFF,
                                       [11] = 0x87, [12] = 0xFE, [13] = 0xFF, [14] = 0xFF, [15] = 0x47};
 
-    if (plain[c >> 3] >> (c & 7) & 1 || (c == '/' && keep_slash)) {
-        pen_char(w, (char)c);
-        return;
-    }
-    pen_char(w, '%');
-    pen_char(w, hex[c >> 4]);
-    pen_char(w, hex[c & 15]);
+    return plain[c >> 3] >> (c & 7) & 1;
+}
+
+static void put_coded(struct pen *w, unsigned char c)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char coded[3] = {'%', hex[c >> 4], hex[c & 15]};
+
+    pen_add(w, coded, sizeof(coded));
+}
+
+/* The run of bytes at the beginning of s that stand for themselves. */
+static size_t put_plain(struct pen *w, struct str s, bool keep_slash)
+{
+    size_t n = 0;
+
+    while (n < s.n && (is_plain((unsigned char)s.p[n]) || (keep_slash && s.p[n] == '/')))
+        n++;
+    pen_add(w, s.p, n);
+    return n;
 }
 
 /* Decoded once and encoded again; at most 3 * path.n + 1 bytes. */
 static bool put_path(struct pen *w, struct str path)
 {
-    uint8_t c;
-
-    for (size_t i = 0; i < path.n; i++) {
-        c = (uint8_t)path.p[i];
+    if (path.n == 0)
+        pen_char(w, '/');
+    for (size_t i = 0; (i += put_plain(w, str_skip(path, i), true)) < path.n; i++) {
+        uint8_t c = (uint8_t)path.p[i];
         if (c == '%') {
             if (path.n - i < 3 || !hex_decode(str_n(path.p + i + 1, 2), &c, 1))
                 return false;
             i += 2;
         }
-        put_encoded(w, c, true);
+        if (is_plain(c) || c == '/')
+            pen_char(w, (char)c);
+        else
+            put_coded(w, c);
     }
-    if (path.n == 0)
-        pen_char(w, '/');
     pen_char(w, '\n');
     return true;
 }
@@ -264,8 +277,8 @@ static struct str put_all_encoded(struct pen *w, struct str s)
 {
     size_t at = w->n;
 
-    for (size_t i = 0; i < s.n; i++)
-        put_encoded(w, (unsigned char)s.p[i], false);
+    for (size_t i = 0; (i += put_plain(w, str_skip(s, i), false)) < s.n; i++)
+        put_coded(w, (unsigned char)s.p[i]);
     return str_n(w->p + at, w->n - at);
 }
 

@@ -539,6 +539,30 @@ static void post_policies(void **state)
     arena_release(&a);
 }
 
+/* For a person: what a signed request costs. SLUICE_BENCH=1 ./test_s3api_sigv4 */
+static void costs(void **state)
+{
+    enum { ROUNDS = 100000 };
+    static const char *const texts[] = {GET_OBJECT, PUT_OBJECT, PRESIGNED};
+    struct raw_req r;
+    struct identity id;
+    struct auth_failure why;
+
+    (void)state;
+    if (!getenv("SLUICE_BENCH"))
+        skip();
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct arena a = ARENA_INIT;
+        assert_true(raw_req_parse(&r, str_z(texts[i]), NOW));
+        uint64_t t = clock_mono_ns();
+        for (int k = 0; k < ROUNDS; k++)
+            assert_int_equal(auth_check(creds, &r.in, &a, &id, &why), ERR_OK);
+        print_message("signed request: %.0f ns\n", (double)(clock_mono_ns() - t) / ROUNDS);
+        arena_release(&a);
+        raw_req_release(&r);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -558,6 +582,7 @@ int main(void)
         cmocka_unit_test(skipping_takes_any_mode_and_names_the_key),
         cmocka_unit_test(many_headers_and_long_targets),
         cmocka_unit_test(post_policies),
+        cmocka_unit_test(costs),
     };
 
     hash_setup();
