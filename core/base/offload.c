@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,6 +16,7 @@ struct offload {
         size_t queued, running;
         bool stop;
     } locked;
+    atomic_bool crowded; /* locked.queued > 0, for those who only glance */
     size_t queue_max;
     const char *name;
     unsigned thread_count;
@@ -34,6 +36,7 @@ static struct offload_task *take(struct offload *o)
         if (!o->locked.head)
             o->locked.tail = &o->locked.head;
         o->locked.queued--;
+        atomic_store_explicit(&o->crowded, o->locked.queued > 0, memory_order_relaxed);
         o->locked.running++;
     }
     pthread_mutex_unlock(&o->lock);
@@ -109,11 +112,17 @@ void offload_run(struct offload *o, struct offload_task *t, enum err (*run)(stru
         *o->locked.tail = t;
         o->locked.tail = &t->next;
         o->locked.queued++;
+        atomic_store_explicit(&o->crowded, true, memory_order_relaxed);
         pthread_cond_signal(&o->wake);
     }
     pthread_mutex_unlock(&o->lock);
     if (full)
         call_finish(call, ERR_BUSY);
+}
+
+bool offload_crowded(const struct offload *o)
+{
+    return atomic_load_explicit(&o->crowded, memory_order_relaxed);
 }
 
 size_t offload_depth(struct offload *o)
