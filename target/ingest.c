@@ -9,9 +9,9 @@
 #include "target/ingest_buf.h"
 
 enum {
-    RING = 8, /* pieces between the reader and the slowest lane */
+    RING = 4, /* pieces between the reader and the slowest lane */
     LANES_MAX = 3,
-    LANE_TURN_MAX = 8,           /* pieces a lane takes before it lets other uploads have the thread */
+    LANE_TURN = 4,               /* pieces a lane takes before it lets other tasks have the thread */
     FIRST_READ = 64 << 10,       /* the first buffer of a body of unknown size */
     HASH_ON_LOOP_MAX = 64 << 10, /* more is too long for a loop */
     ONE_LANE_MAX = 128 << 10,    /* a body this small is not worth a second thread */
@@ -103,9 +103,10 @@ static enum err lane_run(struct offload_task *t)
     uint64_t at = atomic_load_explicit(&l->next, memory_order_relaxed);
     enum err e = ERR_OK;
 
-    for (int i = 0; i < LANE_TURN_MAX && !atomic_load_explicit(&p->stop, memory_order_relaxed); i++) {
-        if (at == atomic_load_explicit(&p->filled, memory_order_acquire))
-            break; /* the loop starts this lane again when there is more */
+    for (int i = 0; !atomic_load_explicit(&p->stop, memory_order_relaxed); i++) {
+        if (at == atomic_load_explicit(&p->filled, memory_order_acquire) ||
+            (i >= LANE_TURN && offload_crowded(l->pool)))
+            break; /* the loop starts this lane again */
         if ((e = lane_take(l, &p->ring[at % RING])) != ERR_OK)
             break;
         atomic_store_explicit(&l->next, ++at, memory_order_release);

@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 enum {
-    INGEST_BUF = 256 << 10,    /* bytes */
+    INGEST_BUF = 512 << 10,    /* bytes */
     INGEST_BUDGET = 128 << 20, /* bytes of all buffers in use beyond which uploads make do with one */
     INGEST_BUFS_KEPT = 64,     /* idle ones kept */
 };
