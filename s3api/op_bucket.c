@@ -54,11 +54,11 @@ static void write_bucket(struct buf *b, const struct s3_request *r, const struct
 static struct str write_buckets(struct buf *b, struct s3_request *r, const struct buckets_page *p)
 {
     struct str after = p->after;
-    uint32_t written = 0;
+    uint32_t written = 0, look_at = p->region.n > 0 ? BUCKETS_PAGE_MAX : p->max;
     struct bucket_page page;
 
     do {
-        buckets_list(r->env->buckets, r->arena, p->prefix, after, p->max, &page);
+        buckets_list(r->env->buckets, r->arena, p->prefix, after, look_at, &page);
         for (uint32_t i = 0; i < page.count; i++) {
             const struct bucket *k = &page.buckets[i];
             if (p->region.n > 0 && !str_eq(p->region, s3_bucket_region(r, k)))

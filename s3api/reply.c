@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "s3api/account.h"
 #include "s3api/checksum.h"
 #include "s3api/request.h"
@@ -216,8 +217,10 @@ enum step_next reply_send(struct op *op)
     struct s3_request *r = S3(op);
     enum err e = op->err;
 
-    if (e == ERR_OK)
-        e = buf_err(&r->reply.xml) != ERR_OK ? ERR_INTERNAL : ERR_OK;
+    if (e == ERR_OK && buf_err(&r->reply.xml) != ERR_OK) {
+        log_error(str_n(r->http->id, sizeof(r->http->id)), "answer too large", "action=%s", op->name);
+        e = ERR_INTERNAL;
+    }
     if (e != ERR_OK)
         become_error(r, e);
     fill_response(r);

@@ -65,6 +65,19 @@ static void explain(struct s3_request *r, const struct auth_failure *why)
         reply_detail(r, STR("MaxAllowedSkewMilliseconds"), arena_printf(r->arena, "%u", why->skew_max_ms));
 }
 
+static enum err explain_route(struct s3_request *r, enum err e, struct str clash)
+{
+    static const struct str levels[] = {
+        [LEVEL_SERVICE] = {"SERVICE", 7}, [LEVEL_BUCKET] = {"BUCKET", 6}, [LEVEL_OBJECT] = {"OBJECT", 6}};
+
+    if (e != ERR_METHOD_NOT_ALLOWED)
+        return reply_error(r, e, "These parameters can't be used together or with this method: " STR_FMT,
+                           STR_ARG(clash));
+    reply_detail(r, STR("Method"), r->http->method_text);
+    reply_detail(r, STR("ResourceType"), levels[r->level]);
+    return e;
+}
+
 /* Authentication comes before everything else that could tell a stranger what exists. */
 static enum step_next request_who(struct op *op)
 {
@@ -91,10 +104,7 @@ static enum step_next request_who(struct op *op)
     if (r->who->kind == AUTH_ANONYMOUS && !r->env->conf->auth_none)
         return op_fail(op, ERR_ACCESS_DENIED);
     creds_owner_id(r->access_key, r->owner_id);
-    if (route_err == ERR_INVALID_ARGUMENT)
-        reply_error(r, route_err, "These parameters can't be used together or with this method: " STR_FMT,
-                    STR_ARG(clash));
-    return route_err == ERR_OK ? op_go(op, request_route) : op_fail(op, route_err);
+    return route_err == ERR_OK ? op_go(op, request_route) : op_fail(op, explain_route(r, route_err, clash));
 }
 
 static enum step_next request_route(struct op *op)

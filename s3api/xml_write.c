@@ -98,8 +98,36 @@ void xml_escape(struct buf *b, struct str text)
         buf_add(b, text.p + from, text.n - from);
 }
 
+/* Listings are mostly short plain texts: one reservation, one pass. */
+static bool add_plain(struct buf *b, struct str name, struct str text)
+{
+    size_t n = 2 * name.n + text.n + 5;
+    char *start = buf_reserve(b, n), *p = start;
+    unsigned special = 0;
+
+    if (!p)
+        return false;
+    *p++ = '<';
+    memcpy(p, name.p, name.n);
+    p += name.n;
+    *p++ = '>';
+    for (size_t i = 0; i < text.n; i++) {
+        special |= is_special[(unsigned char)text.p[i]];
+        *p++ = text.p[i];
+    }
+    *p++ = '<';
+    *p++ = '/';
+    memcpy(p, name.p, name.n);
+    p[name.n] = '>';
+    if (!special)
+        buf_commit(b, n);
+    return !special;
+}
+
 void xml_str(struct buf *b, struct str name, struct str text)
 {
+    if (add_plain(b, name, text))
+        return;
     xml_open(b, name);
     xml_escape(b, text);
     xml_close(b, name);
@@ -107,11 +135,12 @@ void xml_str(struct buf *b, struct str name, struct str text)
 
 void xml_key(struct buf *b, struct str name, struct str text, bool url)
 {
+    if (!url) {
+        xml_str(b, name, text);
+        return;
+    }
     xml_open(b, name);
-    if (url)
-        url_encode(b, text, true);
-    else
-        xml_escape(b, text);
+    url_encode(b, text, true);
     xml_close(b, name);
 }
 
@@ -132,9 +161,7 @@ void xml_time(struct buf *b, struct str name, int64_t ns)
     char text[CLOCK_ISO_LEN];
 
     clock_iso(ns, text);
-    xml_open(b, name);
-    buf_add(b, text, sizeof(text));
-    xml_close(b, name);
+    xml_str(b, name, str_n(text, sizeof(text)));
 }
 
 void xml_etag(struct buf *b, const struct etag *etag)
