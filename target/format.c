@@ -1,0 +1,224 @@
+/* The claim half of mountpath.h: directory, lock and format file. */
+#include "target/mountpath.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+
+enum { FORMAT_FILE_MAX = 8192 };
+
+static enum err refuse(enum err e, char why[MOUNTPATH_WHY_MAX], const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static enum err refuse(enum err e, char why[MOUNTPATH_WHY_MAX], const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(why, MOUNTPATH_WHY_MAX, fmt, ap);
+    va_end(ap);
+    return e;
+}
+
+/* ---- directories ---- */
+
+static enum err sync_parent(const char *path)
+{
+    char parent[4096];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) : 0;
+    enum err e = ERR_OK;
+
+    snprintf(parent, sizeof(parent), "%.*s", slash ? (n ? (int)n : 1) : 1, slash ? path : ".");
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0)
+        e = ERR_IO;
+    if (fd >= 0)
+        close(fd);
+    return e;
+}
+
+/* Makes the directory and those above it, each name durable. */
+static enum err make_dirs(const char *path, char why[MOUNTPATH_WHY_MAX])
+{
+    char at[4096];
+    size_t n = strlen(path);
+
+    if (n == 0 || n >= sizeof(at) - 64)
+        return refuse(ERR_INVALID_ARGUMENT, why, "'%.100s' can't be a data directory", path);
+    memcpy(at, path, n + 1);
+    for (size_t i = 1; i <= n; i++) {
+        if (at[i] != '/' && at[i] != 0)
+            continue;
+        at[i] = 0;
+        if (mkdir(at, 0700) == 0) {
+            if (sync_parent(at) != ERR_OK)
+                return refuse(ERR_IO, why, "can't make %.300s durable: %s", at, strerror(errno));
+        } else if (errno != EEXIST && errno != EISDIR) {
+            return refuse(err_from_errno(errno), why, "can't make the data directory %.300s: %s", at, strerror(errno));
+        }
+        at[i] = path[i];
+    }
+    return ERR_OK;
+}
+
+static enum err take_lock(const char *dir, int *lock_fd, char why[MOUNTPATH_WHY_MAX])
+{
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/lock", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return refuse(err_from_errno(errno), why, "can't write to the data directory %.300s: %s", dir, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        return refuse(ERR_CONFLICT, why, "the data directory %.300s is in use by another sluice process", dir);
+    }
+    *lock_fd = fd;
+    return ERR_OK;
+}
+
+/* ---- the format file: lines of words ---- */
+
+static bool parse_uuid(struct str s, struct mountpath_uuid *out)
+{
+    return s.n == 2 * MOUNTPATH_UUID_LEN && hex_decode(s, out->b, MOUNTPATH_UUID_LEN);
+}
+
+static bool parse_set(struct str line, struct mountpath_format *f)
+{
+    while (line.n) {
+        if (f->set_count == MOUNTPATHS_MAX || !parse_uuid(str_split(&line, ' '), &f->set[f->set_count]))
+            return false;
+        f->set_count++;
+    }
+    return true;
+}
+
+static bool parse_line(struct str line, struct mountpath_format *f, uint64_t *version)
+{
+    struct str word = str_split(&line, ' ');
+
+    if (str_eq(word, STR("sluice-data")))
+        return str_to_u64(line, UINT32_MAX, version);
+    if (str_eq(word, STR("uuid")))
+        return parse_uuid(line, &f->uuid);
+    if (str_eq(word, STR("set")))
+        return parse_set(line, f);
+    return true; /* a later minor addition */
+}
+
+static enum err parse(const char *dir, struct str text, struct mountpath_format *f, char why[MOUNTPATH_WHY_MAX])
+{
+    static const struct mountpath_uuid none;
+    uint64_t version = 0;
+
+    while (text.n) {
+        if (!parse_line(str_split(&text, '\n'), f, &version))
+            return refuse(ERR_CORRUPT, why, "%.300s/sluice.format is damaged", dir);
+        if (version > MOUNTPATH_FORMAT)
+            return refuse(ERR_NOT_IMPLEMENTED, why,
+                          "the data directory %.300s was written by a newer sluice (format %llu, this one reads up to %d)",
+                          dir, (unsigned long long)version, MOUNTPATH_FORMAT);
+    }
+    if (version == 0 || memcmp(&f->uuid, &none, sizeof(none)) == 0)
+        return refuse(ERR_CORRUPT, why, "%.300s/sluice.format is damaged", dir);
+    return ERR_OK;
+}
+
+static enum err read_format(const char *dir, struct mountpath_format *f, char why[MOUNTPATH_WHY_MAX])
+{
+    char path[4096], text[FORMAT_FILE_MAX];
+
+    snprintf(path, sizeof(path), "%s/sluice.format", dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return ERR_NOT_FOUND;
+    if (fd < 0)
+        return refuse(err_from_errno(errno), why, "can't read %.300s: %s", path, strerror(errno));
+    ssize_t n = read(fd, text, sizeof(text));
+    close(fd);
+    if (n < 0)
+        return refuse(ERR_IO, why, "can't read %.300s: %s", path, strerror(errno));
+    return parse(dir, str_n(text, (size_t)n), f, why);
+}
+
+static void render(const struct mountpath_format *f, struct buf *out)
+{
+    char hex[2 * MOUNTPATH_UUID_LEN];
+
+    buf_addf(out, "sluice-data %d\nuuid ", MOUNTPATH_FORMAT);
+    hex_encode(f->uuid.b, MOUNTPATH_UUID_LEN, hex);
+    buf_add(out, hex, sizeof(hex));
+    for (size_t i = 0; i < f->set_count; i++) {
+        buf_add_z(out, i ? " " : "\nset ");
+        hex_encode(f->set[i].b, MOUNTPATH_UUID_LEN, hex);
+        buf_add(out, hex, sizeof(hex));
+    }
+    buf_add_char(out, '\n');
+}
+
+enum err mountpath_settle(struct str dir, const struct mountpath_format *f, char why[MOUNTPATH_WHY_MAX])
+{
+    char path[4096], staged[4096];
+    struct buf text = BUF_INIT(FORMAT_FILE_MAX);
+    enum err e = ERR_OK;
+
+    snprintf(path, sizeof(path), STR_FMT "/sluice.format", STR_ARG(dir));
+    snprintf(staged, sizeof(staged), STR_FMT "/sluice.format.new", STR_ARG(dir));
+    render(f, &text);
+    int fd = open(staged, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n || fsync(fd) != 0 || rename(staged, path) != 0 ||
+        sync_parent(path) != ERR_OK)
+        e = refuse(err_from_errno(errno), why, "can't write %.300s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    buf_release(&text);
+    return e;
+}
+
+static bool has_index(const char *dir)
+{
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/index/CURRENT", dir);
+    return access(path, F_OK) == 0;
+}
+
+enum err mountpath_claim(struct str dir, bool create, struct mountpath_format *f, int *lock_fd,
+                         char why[MOUNTPATH_WHY_MAX])
+{
+    char path[4096];
+    int fd = -1;
+    enum err e;
+
+    if (dir.n >= sizeof(path) - 64)
+        return refuse(ERR_INVALID_ARGUMENT, why, "the path of the data directory is too long");
+    snprintf(path, sizeof(path), STR_FMT, STR_ARG(dir));
+    *f = (struct mountpath_format){0};
+    if (create && (e = make_dirs(path, why)) != ERR_OK)
+        return e;
+    if (!create && access(path, F_OK) != 0)
+        return refuse(ERR_NOT_FOUND, why, "there is no data directory %.300s", path);
+    if ((e = take_lock(path, &fd, why)) != ERR_OK)
+        return e;
+    e = read_format(path, f, why);
+    if (e == ERR_NOT_FOUND && create && has_index(path))
+        e = refuse(ERR_CORRUPT, why, "%.300s holds an index but no sluice.format: run sluice fsck --rebuild", path);
+    else if (e == ERR_NOT_FOUND && !create)
+        (void)refuse(e, why, "%.300s is not a data directory: there is no sluice.format", path);
+    else if (e == ERR_NOT_FOUND)
+        random_bytes(f->uuid.b, sizeof(f->uuid.b)), e = ERR_OK;
+    if (e == ERR_OK)
+        *lock_fd = fd;
+    else
+        close(fd);
+    return e;
+}

@@ -1,0 +1,130 @@
+#include "target/mountpath.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/hrw.h"
+#include "target/keeper.h"
+
+/* ---- segments on their way into the index ---- */
+
+void inflight_add(struct mountpath *m, struct inflight *f, const struct segment_id *id)
+{
+    pthread_mutex_lock(&m->inflight_lock);
+    f->id = *id;
+    f->next = m->inflight;
+    f->at = &m->inflight;
+    if (f->next)
+        f->next->at = &f->next;
+    m->inflight = f;
+    pthread_mutex_unlock(&m->inflight_lock);
+}
+
+void inflight_remove(struct mountpath *m, struct inflight *f)
+{
+    if (!f->at)
+        return;
+    pthread_mutex_lock(&m->inflight_lock);
+    *f->at = f->next;
+    if (f->next)
+        f->next->at = f->at;
+    pthread_mutex_unlock(&m->inflight_lock);
+    *f = (struct inflight){0};
+}
+
+/* ---- dead segments ---- */
+
+void mountpath_unlink(struct mountpath *m, const struct segment_id *ids, size_t n)
+{
+    keeper_unlink(m->keeper, ids, n);
+}
+
+void mountpath_drain(struct mountpath *m)
+{
+    keeper_drain(m->keeper);
+}
+
+static void unlink_garbage(void *arg, const struct segment_id *ids, size_t n)
+{
+    mountpath_unlink(arg, ids, n);
+}
+
+/* ---- opening ---- */
+
+static enum err open_index(struct mountpath *m, const struct mountpath_env *env, char why[MOUNTPATH_WHY_MAX])
+{
+    char path[4096];
+    const struct kv_options o = {
+        .cache_bytes = (size_t)(env->conf->index_cache_bytes / env->mountpath_count),
+        .write_buffer_bytes = 32 << 20,
+        .create = true,
+    };
+
+    if (snprintf(path, sizeof(path), "%s/index", m->dir.p) >= (int)sizeof(path)) {
+        snprintf(why, MOUNTPATH_WHY_MAX, "the path of the data directory is too long");
+        return ERR_INVALID_ARGUMENT;
+    }
+    return kv_open(str_z(path), &o, &m->kv, why);
+}
+
+static void start_threads(struct mountpath *m, const struct mountpath_env *env)
+{
+    const struct committer_conf c = {
+        .kv = m->kv,
+        .hot = env->hot,
+        .sync = env->conf->durability == DURABILITY_SYNC,
+        .unlink = unlink_garbage,
+        .arg = m,
+        .name = m->dir,
+    };
+
+    m->keeper = keeper_new(m, env->conf);
+    m->committer = committer_new(&c);
+}
+
+enum err mountpath_open(const struct mountpath_env *env, struct str dir, const struct mountpath_format *f, int lock_fd,
+                        struct mountpath **out, char why[MOUNTPATH_WHY_MAX])
+{
+    struct mountpath *m = NEW(struct mountpath);
+    enum err e;
+
+    m->dir = str_n(strndup(dir.p, dir.n), dir.n);
+    m->uuid = f->uuid;
+    m->seed = hrw_seed(str_n(f->uuid.b, MOUNTPATH_UUID_LEN));
+    m->lock_fd = lock_fd;
+    m->extents = env->extents;
+    pthread_mutex_init(&m->inflight_lock, NULL);
+    if ((e = open_index(m, env, why)) != ERR_OK)
+        goto fail;
+    if ((e = segment_dir_open(m->dir, env->conf->durability == DURABILITY_SYNC, &m->segments)) != ERR_OK) {
+        snprintf(why, MOUNTPATH_WHY_MAX, "can't use the directories for content in %s; see the log", m->dir.p);
+        goto fail;
+    }
+    start_threads(m, env);
+    *out = m;
+    return ERR_OK;
+fail:
+    mountpath_close(m);
+    return e;
+}
+
+void mountpath_close(struct mountpath *m)
+{
+    if (!m)
+        return;
+    assert(!m->inflight);
+    committer_free(m->committer);
+    keeper_free(m->keeper);
+    segment_dir_close(m->segments);
+    kv_close(m->kv);
+    pthread_mutex_destroy(&m->inflight_lock);
+    if (m->lock_fd >= 0)
+        close(m->lock_fd);
+    free((char *)m->dir.p);
+    free(m);
+}
