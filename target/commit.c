@@ -237,7 +237,8 @@ uint64_t txn_changes(struct txn *t, const struct segment_id *id)
     return committer_changes(t->owner, id);
 }
 
-/* Counted now, for commits behind this one, and again once the change can be seen: who counted in between read too early. */
+/* Counted now, for commits behind this one, and again once the change can be seen: who counted in between read too
+ * early. */
 void txn_changed(struct txn *t, const struct segment_id *id)
 {
     uint16_t slot = change_slot(id);

@@ -13,7 +13,14 @@
 #include "base/hash.h"
 #include "base/log.h"
 
-enum { FORMAT_FILE_MAX = 8192 };
+enum { FORMAT_FILE_MAX = 8192, PATH_LEN_MAX = 4096 };
+
+/* Lengths were checked in mountpath_claim(); a path that is too long after all names nothing. */
+static void join(char out[PATH_LEN_MAX], struct str dir, const char *name)
+{
+    if (snprintf(out, PATH_LEN_MAX, STR_FMT "/%s", STR_ARG(dir), name) >= PATH_LEN_MAX)
+        out[0] = 0;
+}
 
 static enum err refuse(enum err e, char why[MOUNTPATH_WHY_MAX], const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -31,7 +38,7 @@ static enum err refuse(enum err e, char why[MOUNTPATH_WHY_MAX], const char *fmt,
 
 static enum err sync_parent(const char *path)
 {
-    char parent[4096];
+    char parent[PATH_LEN_MAX];
     const char *slash = strrchr(path, '/');
     size_t n = slash ? (size_t)(slash - path) : 0;
     enum err e = ERR_OK;
@@ -48,7 +55,7 @@ static enum err sync_parent(const char *path)
 /* Makes the directory and those above it, each name durable. */
 static enum err make_dirs(const char *path, char why[MOUNTPATH_WHY_MAX])
 {
-    char at[4096];
+    char at[PATH_LEN_MAX];
     size_t n = strlen(path);
 
     if (n == 0 || n >= sizeof(at) - 64)
@@ -71,9 +78,9 @@ static enum err make_dirs(const char *path, char why[MOUNTPATH_WHY_MAX])
 
 static enum err take_lock(const char *dir, int *lock_fd, char why[MOUNTPATH_WHY_MAX])
 {
-    char path[4096];
+    char path[PATH_LEN_MAX];
 
-    snprintf(path, sizeof(path), "%s/lock", dir);
+    join(path, str_z(dir), "lock");
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return refuse(err_from_errno(errno), why, "can't write to the data directory %.300s: %s", dir, strerror(errno));
@@ -124,9 +131,10 @@ static enum err parse(const char *dir, struct str text, struct mountpath_format 
         if (!parse_line(str_split(&text, '\n'), f, &version))
             return refuse(ERR_CORRUPT, why, "%.300s/sluice.format is damaged", dir);
         if (version > MOUNTPATH_FORMAT)
-            return refuse(ERR_NOT_IMPLEMENTED, why,
-                          "the data directory %.300s was written by a newer sluice (format %llu, this one reads up to %d)",
-                          dir, (unsigned long long)version, MOUNTPATH_FORMAT);
+            return refuse(
+                ERR_NOT_IMPLEMENTED, why,
+                "the data directory %.300s was written by a newer sluice (format %llu, this one reads up to %d)", dir,
+                (unsigned long long)version, MOUNTPATH_FORMAT);
     }
     if (version == 0 || memcmp(&f->uuid, &none, sizeof(none)) == 0)
         return refuse(ERR_CORRUPT, why, "%.300s/sluice.format is damaged", dir);
@@ -135,9 +143,9 @@ static enum err parse(const char *dir, struct str text, struct mountpath_format 
 
 static enum err read_format(const char *dir, struct mountpath_format *f, char why[MOUNTPATH_WHY_MAX])
 {
-    char path[4096], text[FORMAT_FILE_MAX];
+    char path[PATH_LEN_MAX], text[FORMAT_FILE_MAX];
 
-    snprintf(path, sizeof(path), "%s/sluice.format", dir);
+    join(path, str_z(dir), "sluice.format");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return ERR_NOT_FOUND;
@@ -167,12 +175,12 @@ static void render(const struct mountpath_format *f, struct buf *out)
 
 enum err mountpath_settle(struct str dir, const struct mountpath_format *f, char why[MOUNTPATH_WHY_MAX])
 {
-    char path[4096], staged[4096];
+    char path[PATH_LEN_MAX], staged[PATH_LEN_MAX];
     struct buf text = BUF_INIT(FORMAT_FILE_MAX);
     enum err e = ERR_OK;
 
-    snprintf(path, sizeof(path), STR_FMT "/sluice.format", STR_ARG(dir));
-    snprintf(staged, sizeof(staged), STR_FMT "/sluice.format.new", STR_ARG(dir));
+    join(path, dir, "sluice.format");
+    join(staged, dir, "sluice.format.new");
     render(f, &text);
     int fd = open(staged, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n || fsync(fd) != 0 || rename(staged, path) != 0 ||
@@ -186,16 +194,16 @@ enum err mountpath_settle(struct str dir, const struct mountpath_format *f, char
 
 static bool has_index(const char *dir)
 {
-    char path[4096];
+    char path[PATH_LEN_MAX];
 
-    snprintf(path, sizeof(path), "%s/index/CURRENT", dir);
+    join(path, str_z(dir), "index/CURRENT");
     return access(path, F_OK) == 0;
 }
 
 enum err mountpath_claim(struct str dir, bool create, struct mountpath_format *f, int *lock_fd,
                          char why[MOUNTPATH_WHY_MAX])
 {
-    char path[4096];
+    char path[PATH_LEN_MAX];
     int fd = -1;
     enum err e;
 

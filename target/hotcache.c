@@ -18,7 +18,7 @@ struct writing {
 
 struct shard {
     pthread_mutex_t lock;
-    struct { /* guarded by lock */
+    struct {               /* guarded by lock */
         uint64_t sequence; /* of writes begun */
         struct writing *writing, *spare;
         struct hot **buckets;
@@ -41,9 +41,8 @@ static struct metric misses = {.name = "sluice_store_cache_lookups_total",
                                .labels = "result=\"miss\"",
                                .help = "Lookups of records in the hot cache",
                                .kind = METRIC_COUNTER};
-static struct metric held = {.name = "sluice_store_cache_bytes",
-                             .help = "Bytes held by the hot cache",
-                             .kind = METRIC_GAUGE};
+static struct metric held = {
+    .name = "sluice_store_cache_bytes", .help = "Bytes held by the hot cache", .kind = METRIC_GAUGE};
 
 /* ---- entries ---- */
 
@@ -178,7 +177,8 @@ static void put_in(struct hotcache *c, struct shard *s, struct hot *h, struct ho
     }
 }
 
-/* An entry off the table is reached by nobody else through `chain`: readers hold it by reference and never follow it. */
+/* An entry off the table is reached by nobody else through `chain`: readers hold it by reference and never follow it.
+ */
 static void drop_all(struct hot *h)
 {
     while (h) {
@@ -216,10 +216,9 @@ struct hot *hot_find(struct hotcache *c, struct str key, struct hot_ticket *t)
             age_out(s, h);
             age_in(s, h);
         }
-    } else {
-        t->sequence = s->locked.sequence;
-        t->valid = !is_being_written(s, hash, key);
     }
+    t->sequence = s->locked.sequence;
+    t->valid = h || !s->locked.writing || !is_being_written(s, hash, key);
     pthread_mutex_unlock(&s->lock);
     metric_add(h ? &hits : &misses, 1);
     return h;
@@ -336,4 +335,3 @@ void hotcache_free(struct hotcache *c)
     }
     free(c);
 }
-

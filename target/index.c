@@ -2,7 +2,8 @@
 
 #include <assert.h>
 
-/* A zero byte of the key becomes 00 FF and 00 01 ends it: "a" < "a\0" < "a\1" < "ab" holds for the results as for the keys. */
+/* A zero byte of the key becomes 00 FF and 00 01 ends it: "a" < "a\0" < "a\1" < "ab" holds for the results as for the
+ * keys. */
 enum { ESCAPED_ZERO = 0xff, TERMINATOR = 0x01 };
 
 static void add_be(struct index_key *k, uint64_t v, size_t n)

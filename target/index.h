@@ -1,10 +1,9 @@
 /* index.h - the keys of a mountpath's index and how they sort.
  *
- * Shape    a type byte, then: objects 'O' and uploads 'U' the bucket's uid and the escaped key, so that they sort as S3 lists;
- *          parts 'P' the upload's id and the part's number; inline bodies 'B', manifests 'M' and reference counts 'R' a body's id.
- * Owns     builders write into the caller's struct index_key.
- * Thread   any; pure.
- * Source   docs/data-on-disk.md
+ * Shape    a type byte, then: objects 'O' and uploads 'U' the bucket's uid and the escaped key, so that they sort as S3
+ * lists; parts 'P' the upload's id and the part's number; inline bodies 'B', manifests 'M' and reference counts 'R' a
+ * body's id. Owns     builders write into the caller's struct index_key. Thread   any; pure. Source
+ * docs/data-on-disk.md
  */
 #ifndef SLUICE_TARGET_INDEX_H
 #define SLUICE_TARGET_INDEX_H
@@ -48,8 +47,8 @@ void index_behind(struct index_key *out, enum index_type type, uint64_t bucket_u
 /* To the first key that does not begin with *k. */
 void index_successor(struct index_key *k);
 
-/* An object's or upload's key back: into `out` (KEY_MAX bytes) only when it was escaped, else a borrowed part of `index_key`.
- * *rest: what follows the terminator (may be NULL). False: not a key of ours. */
+/* An object's or upload's key back: into `out` (KEY_MAX bytes) only when it was escaped, else a borrowed part of
+ * `index_key`. *rest: what follows the terminator (may be NULL). False: not a key of ours. */
 bool index_parse(struct str index_key, char out[KEY_MAX], uint64_t *bucket_uid, struct str *key, struct str *rest);
 
 #endif

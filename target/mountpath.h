@@ -1,10 +1,9 @@
 /* mountpath.h - one directory on one disk: its format file, its lock, index, segments, committer and free space.
  *
- * Shape    <dir>/{sluice.format, lock, index/, segments/, staging/}; a thread of its own ("keeper") removes dead segments and
- *          looks at the free space every second.
- * Owns     all of that, until mountpath_close().
- * Errors   mountpath_open() puts a sentence for a person into `why`.
- * Thread   open/close: BLOCKING, main thread. Fields are constant after opening; functions from any thread.
+ * Shape    <dir>/{sluice.format, lock, index/, segments/, staging/}; a thread of its own ("keeper") removes dead
+ * segments and looks at the free space every second. Owns     all of that, until mountpath_close(). Errors
+ * mountpath_open() puts a sentence for a person into `why`. Thread   open/close: BLOCKING, main thread. Fields are
+ * constant after opening; functions from any thread.
  */
 #ifndef SLUICE_TARGET_MOUNTPATH_H
 #define SLUICE_TARGET_MOUNTPATH_H
@@ -35,7 +34,8 @@ MUST_USE enum err mountpath_claim(struct str dir, bool create, struct mountpath_
 /* BLOCKING. Durable. */
 MUST_USE enum err mountpath_settle(struct str dir, const struct mountpath_format *f, char why[MOUNTPATH_WHY_MAX]);
 
-/* A segment that has its name but is not in the index yet: garbage collection leaves it alone. Embedded in its owner. */
+/* A segment that has its name but is not in the index yet: garbage collection leaves it alone. Embedded in its owner.
+ */
 struct inflight {
     struct inflight *next, **at;
     struct segment_id id;

@@ -14,8 +14,8 @@ static enum err damaged(const char *what)
 
 /* ---- pieces ---- */
 
-/* The array's head and the version; false when it is not of this format. Newer fields may follow the known ones only in a
- * newer version. */
+/* The array's head and the version; false when it is not of this format. Newer fields may follow the known ones only in
+ * a newer version. */
 static bool begin(struct unpack *u, uint32_t fields)
 {
     return unpack_array(u, fields) == fields && unpack_uint(u, UINT32_MAX) == RECORD_VERSION;
@@ -96,7 +96,7 @@ static void get_digest(struct unpack *u, struct digest *d)
 
 /* ---- objects ---- */
 
-static const char class_name[] = "x-amz-storage-class";
+#define CLASS_NAME STR("x-amz-storage-class")
 
 static enum err put_attrs(struct buf *out, const struct object_info *i)
 {
@@ -118,7 +118,7 @@ static enum err put_attrs(struct buf *out, const struct object_info *i)
 static bool has_class(const struct object_info *i)
 {
     for (uint32_t n = 0; n < i->attr_count; n++)
-        if (str_eq(i->attrs[n].name, STR(class_name)))
+        if (str_eq(i->attrs[n].name, CLASS_NAME))
             return true;
     return false;
 }
@@ -198,7 +198,7 @@ struct str record_class(const struct record *r)
     unpack_init(&u, r->packed);
     for (uint32_t n = 0; n < r->info.attr_count; n++) {
         struct str name = unpack_bytes(&u, OBJECT_HEADERS_MAX), value = unpack_bytes(&u, OBJECT_HEADERS_MAX);
-        if (str_eq(name, STR(class_name)))
+        if (str_eq(name, CLASS_NAME))
             return value;
     }
     return STR_NONE;

@@ -19,7 +19,7 @@ enum {
     SEGMENT_ID_LEN = 16,
     SEGMENT_ID_HEX = 32,
     SEGMENT_BLOCK = 1 << 20,
-    SEGMENT_DESC_MAX = 1 << 20,
+    SEGMENT_DESC_MAX = 2 << 20,
     SEGMENT_PATH_MAX = 256, /* of a path relative to the mountpath, with its NUL */
 };
 #define SEGMENT_SIZE_MAX (UINT64_C(1) << 42)

@@ -1,0 +1,89 @@
+/* engine.h - the inside of the local store, shared by its methods' files.
+ *
+ * Shape    struct local is the engine, a struct local_handle one loop's view of it. Methods are steps over lookups,
+ * ingest, segments and commits. Owns     see local.h. Thread   the engine: any; a handle: its loop.
+ */
+#ifndef SLUICE_TARGET_ENGINE_H
+#define SLUICE_TARGET_ENGINE_H
+
+#include "base/op.h"
+#include "target/index.h"
+#include "target/ingest.h"
+#include "target/local.h"
+#include "target/mountpath.h"
+
+struct gc;
+struct local {
+    struct local_conf conf; /* mountpaths is not kept */
+    struct mountpath *mountpaths[MOUNTPATHS_MAX];
+    uint64_t seeds[MOUNTPATHS_MAX];
+    size_t count;
+    struct hotcache *hot;
+    struct extent_cache *extents;
+    struct gc *gc;
+};
+struct local_handle {
+    struct store store;
+    struct local *local;
+};
+static inline struct local *local_of(struct store *s)
+{
+    return CONTAINER(s, struct local_handle, store)->local;
+}
+/* Where the key lives. */
+struct mountpath *local_place(struct local *l, uint64_t bucket_uid, struct str key);
+
+/* ---- looking up a record ---- */
+
+enum lookup_want {
+    WANT_RECORD,
+    WANT_MANIFEST, /* with its manifest, if the body is one */
+    WANT_BODY,     /* with its inline bytes or manifest */
+};
+struct lookup {
+    struct local *local;
+    struct mountpath *mountpath;
+    uint64_t bucket_uid;
+    struct str key;
+    enum lookup_want want;
+    struct hot *found; /* the caller's reference */
+    struct offload_task task;
+};
+/* `key` is borrowed until the lookup is done. */
+void lookup_init(struct lookup *u, struct local *l, uint64_t bucket_uid, struct str key, enum lookup_want want);
+/* Never blocks. ERR_OK, ERR_NO_SUCH_KEY, ERR_CORRUPT, ERR_IO; ERR_AGAIN: lookup_run() it. */
+MUST_USE enum err lookup_now(struct lookup *u);
+/* On the io pool. */
+void lookup_run(struct lookup *u, struct call *call);
+
+/* ---- changing a record, within a commit ---- */
+
+/* The object's current record; ERR_NOT_FOUND. Its strs are valid until the batch ends. */
+MUST_USE enum err txn_object(struct txn *t, struct str index_key, struct record *out);
+/* Lets go of what the record's body occupies. Fails only before any change. */
+MUST_USE enum err txn_release_body(struct txn *t, const struct record *r);
+/* One more record has the body of `r`. */
+MUST_USE enum err txn_share_body(struct txn *t, const struct record *r);
+/* Replaces the record at h->key (which may be absent) by `h`, whose body, if it has one to store, goes along. Checks
+ * the bucket and the condition first. Takes no reference: the cache gets one of its own. */
+MUST_USE enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h,
+                              bool store_body);
+
+/* ---- the methods ---- */
+
+void local_obj_head(struct store *, const struct obj_head_req *, struct obj_head_res *, struct call *);
+void local_obj_get(struct store *, const struct obj_get_req *, struct obj_get_res *, struct call *);
+void local_obj_put(struct store *, const struct obj_put_req *, struct obj_put_res *, struct call *);
+void local_obj_delete(struct store *, const struct obj_delete_req *, struct obj_delete_res *, struct call *);
+void local_obj_copy(struct store *, const struct obj_copy_req *, struct obj_copy_res *, struct call *);
+void local_obj_list(struct store *, const struct obj_list_req *, struct obj_list_res *, struct call *);
+void local_upload_create(struct store *, const struct upload_create_req *, struct upload_create_res *, struct call *);
+void local_upload_part(struct store *, const struct upload_part_req *, struct upload_part_res *, struct call *);
+void local_upload_complete(struct store *, const struct upload_complete_req *, struct upload_complete_res *,
+                           struct call *);
+void local_upload_abort(struct store *, const struct upload_abort_req *, struct upload_abort_res *, struct call *);
+void local_upload_list(struct store *, const struct upload_list_req *, struct upload_list_res *, struct call *);
+void local_part_list(struct store *, const struct part_list_req *, struct part_list_res *, struct call *);
+void local_bucket_purge(struct store *, const struct bucket_purge_req *, struct bucket_purge_res *, struct call *);
+
+#endif
