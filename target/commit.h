@@ -1,11 +1,13 @@
 /* commit.h - the one writer of a mountpath's index: takes what is waiting, decides each change against the current
  * state, writes them as one batch with one sync.
  *
- * Shape    a commit is embedded in its owner's struct; apply() runs on the committer's thread, in order of submission,
- * sees what earlier commits of the batch did, and appends changes to the txn. Being alone makes conditions atomic per
- * key. Owns     a commit and everything its changes point to stay as they are until its call is done. Errors   the
- * call's: apply's own verdict; ERR_BUSY: the queue is full; ERR_NO_SPACE, ERR_IO: nothing was written. After a failed
- * write or sync every commit fails with ERR_IO until the mountpath is opened anew: what the disk holds is not known.
+ * Shape    a commit is embedded in its owner's struct; apply() runs on the committer's thread, in order of
+ *          submission, sees what earlier commits of the batch did, and appends changes to the txn. Being alone makes
+ *          conditions atomic per key.
+ * Owns     a commit and everything its changes point to stay as they are until its call is done.
+ * Errors   the call's: apply's own verdict; ERR_BUSY: the queue is full; ERR_NO_SPACE, ERR_IO: nothing was written.
+ *          After a failed write or sync every commit fails with ERR_IO until the mountpath is opened anew: what the
+ *          disk holds is not known.
  * Thread   commit_submit() from any; txn_*() from apply() only, on the committer's thread.
  */
 #ifndef SLUICE_TARGET_COMMIT_H

@@ -1,7 +1,9 @@
 /* engine.h - the inside of the local store, shared by its methods' files.
  *
  * Shape    struct local is the engine, a struct local_handle one loop's view of it. Methods are steps over lookups,
- * ingest, segments and commits. Owns     see local.h. Thread   the engine: any; a handle: its loop.
+ *          ingest, segments and commits.
+ * Owns     see local.h.
+ * Thread   the engine: any; a handle: its loop.
  */
 #ifndef SLUICE_TARGET_ENGINE_H
 #define SLUICE_TARGET_ENGINE_H

@@ -1,8 +1,10 @@
 /* gc.h - removes what nothing refers to: segments of crashed writes, parts of uploads that are gone.
  *
  * Shape    a thread: one pass at start-up, then one every hour. A segment is garbage when it was on the disk, was not
- * on its way into the index, and is in no record of a snapshot taken after both was looked at: no clock decides. The
- * grace period is a second belt. Owns     its thread. Thread   start/stop: main thread.
+ *          on its way into the index, and is in no record of a snapshot taken after both was looked at: no clock
+ *          decides. The grace period is a second belt.
+ * Owns     its thread.
+ * Thread   start/stop: main thread.
  */
 #ifndef SLUICE_TARGET_GC_H
 #define SLUICE_TARGET_GC_H

@@ -1,10 +1,12 @@
 /* hotcache.h - decoded records with small bodies in memory, so that a hot GET asks neither RocksDB nor copies.
  *
  * Shape    sharded hash tables by index key, each a bounded LRU; an entry (struct hot) is immutable and reference
- * counted. Staleness: a reader gets a ticket when it misses and may install what it read from the index only if no
- * write to the shard began meanwhile; a writer takes the entry out before its write can be seen and puts the new one in
- * after. Units    bytes. Owns     the cache holds one reference per entry; hot_find() and hot_new() give the caller
- * one. Thread   any.
+ *          counted. Staleness: a reader gets a ticket when it misses and may install what it read from the index only
+ *          if no write to the shard began meanwhile; a writer takes the entry out before its write can be seen and
+ *          puts the new one in after.
+ * Units    bytes.
+ * Owns     the cache holds one reference per entry; hot_find() and hot_new() give the caller one.
+ * Thread   any.
  */
 #ifndef SLUICE_TARGET_HOTCACHE_H
 #define SLUICE_TARGET_HOTCACHE_H

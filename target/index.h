@@ -1,9 +1,11 @@
 /* index.h - the keys of a mountpath's index and how they sort.
  *
- * Shape    a type byte, then: objects 'O' and uploads 'U' the bucket's uid and the escaped key, so that they sort as S3
- * lists; parts 'P' the upload's id and the part's number; inline bodies 'B', manifests 'M' and reference counts 'R' a
- * body's id. Owns     builders write into the caller's struct index_key. Thread   any; pure. Source
- * docs/data-on-disk.md
+ * Shape    a type byte, then: objects 'O' and uploads 'U' the bucket's uid and the escaped key, so that they sort as
+ *          S3 lists; parts 'P' the upload's id and the part's number; inline bodies 'B', manifests 'M' and reference
+ *          counts 'R' a body's id.
+ * Owns     builders write into the caller's struct index_key.
+ * Thread   any; pure.
+ * Source   docs/data-on-disk.md
  */
 #ifndef SLUICE_TARGET_INDEX_H
 #define SLUICE_TARGET_INDEX_H

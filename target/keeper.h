@@ -1,9 +1,10 @@
 /* keeper.h - a mountpath's housekeeping thread: removes dead segments, watches the free space.
  *
  * Shape    wakes when there is something to remove, and every second. With durability async it also writes back what
- * the page cache holds before it removes anything, so that a power cut can't take the old and the new content of an
- * object. Owns     its queue. More than KEEPER_QUEUE_MAX waiting ids are dropped: garbage collection finds those files
- * later. Thread   any.
+ *          the page cache holds before it removes anything, so that a power cut can't take the old and the new
+ *          content of an object.
+ * Owns     its queue. More than KEEPER_QUEUE_MAX waiting ids are dropped: garbage collection finds those files later.
+ * Thread   any.
  */
 #ifndef SLUICE_TARGET_KEEPER_H
 #define SLUICE_TARGET_KEEPER_H

@@ -1,9 +1,9 @@
 /* mountpath.h - one directory on one disk: its format file, its lock, index, segments, committer and free space.
  *
  * Shape    <dir>/{sluice.format, lock, index/, segments/, staging/}; a thread of its own ("keeper") removes dead
- * segments and looks at the free space every second. Owns     all of that, until mountpath_close(). Errors
- * mountpath_open() puts a sentence for a person into `why`. Thread   open/close: BLOCKING, main thread. Fields are
- * constant after opening; functions from any thread.
+ *          segments and looks at the free space every second.
+ * Owns     all of that, until mountpath_close(). Errors mountpath_open() puts a sentence for a person into `why`.
+ * Thread   open/close: BLOCKING, main thread. Fields are constant after opening; functions from any thread.
  */
 #ifndef SLUICE_TARGET_MOUNTPATH_H
 #define SLUICE_TARGET_MOUNTPATH_H

@@ -1,9 +1,11 @@
 /* record.h - what the index keeps: objects, multipart manifests, uploads and parts, as bytes.
  *
- * Shape    records are MessagePack arrays that begin with a format version; a manifest is a row of fixed-size entries,
- * so that a range of a 10,000-part object is found by binary search in the bytes. Owns     decoded strs borrow from the
- * bytes they were decoded from. Errors   ERR_CORRUPT: not one of ours, or of a newer format (logged here);
- * ERR_METADATA_TOO_LARGE when encoding. Thread   any; pure. Source   docs/data-on-disk.md
+ * Shape    records are MessagePack arrays that begin with a format version; a manifest is a row of fixed-size
+ *          entries, so that a range of a 10,000-part object is found by binary search in the bytes.
+ * Owns     decoded strs borrow from the bytes they were decoded from.
+ * Errors   ERR_CORRUPT: not one of ours, or of a newer format (logged here); ERR_METADATA_TOO_LARGE when encoding.
+ * Thread   any; pure.
+ * Source   docs/data-on-disk.md
  */
 #ifndef SLUICE_TARGET_RECORD_H
 #define SLUICE_TARGET_RECORD_H

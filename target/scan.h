@@ -1,6 +1,7 @@
 /* scan.h - walking the objects or uploads of a bucket in the order of their keys, over all mountpaths.
  *
- * Shape    one iterator per mountpath, each a consistent view of its own, merged; the smallest key is the current one.
+ * Shape    one iterator per mountpath, each a consistent view of its own, merged; the smallest key is the current
+ *          one.
  * Owns     the iterators, until scan_close(). Keys and values are valid until the scan moves.
  * Errors   scan_err() tells why it ended early.
  * Thread   BLOCKING: offload pool.

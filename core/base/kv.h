@@ -3,8 +3,8 @@
  * Shape    one RocksDB per struct kv: batches written atomically, gets, ordered iterators over consistent views.
  * Units    keys sort bytewise (memcmp, a prefix before what it starts).
  * Owns     the caller owns what it opens: kv_close() after every value, iterator and snapshot of it was released.
- * Errors   ERR_NOT_FOUND, ERR_AGAIN (cache only: the answer needs the disk), ERR_NO_SPACE, ERR_CORRUPT, ERR_IO; logged
- *          here.
+ * Errors   ERR_NOT_FOUND, ERR_AGAIN (cache only: the answer needs the disk), ERR_NO_SPACE, ERR_CORRUPT, ERR_IO;
+ *          logged here.
  * Thread   BLOCKING (offload pool, own threads) except kv_get() with KV_CACHED. A struct kv is shared by all threads;
  *          an iterator, value or batch is used by one at a time.
  * Source   RocksDB 7.8, rocksdb/c.h.

@@ -5,8 +5,8 @@
  * Errors   sticky on both sides: buf.over when writing, unpack.bad when reading; ask once at the end. A bad reader
  *          returns zeros and empty strs.
  * Thread   any, one at a time.
- * Source   MessagePack specification. Writing is msgpack-c; its reader builds a tree in a heap zone per message, which
- *          costs more than the whole rest of an index lookup.
+ * Source   MessagePack specification. Writing is msgpack-c; its reader builds a tree in a heap zone per message,
+ *          which costs more than the whole rest of an index lookup.
  */
 #ifndef SLUICE_BASE_PACK_H
 #define SLUICE_BASE_PACK_H

@@ -1,4 +1,6 @@
-/* local_fixture.h - a local store in a directory of its own and methods that wait for their end. */
+/* local_fixture.h - a local store in a directory of its own and methods that wait for their end.
+ *
+ */
 #ifndef SLUICE_TESTS_LOCAL_FIXTURE_H
 #define SLUICE_TESTS_LOCAL_FIXTURE_H
 
