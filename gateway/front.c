@@ -1,17 +1,15 @@
 #include "front.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 
-enum { BOUND_MAX = 64, LISTEN_WHY_MAX = 256 };
+enum { BOUND_MAX = 64 };
 
 struct lane { /* one thread */
     struct front *front;
@@ -87,54 +85,26 @@ static void *lane_main(void *arg)
 
 /* ---- listening ---- */
 
-/* SO_REUSEPORT would let us share the port with another server of the same user: so bind once without it and see. */
-static bool port_is_shared(int listening)
-{
-    struct sockaddr_storage address;
-    socklen_t len = sizeof(address);
-    int on = 1, fd;
-    bool shared;
-
-    if (getsockname(listening, (struct sockaddr *)&address, &len) != 0)
-        return false;
-    close(listening);
-    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    /* ends of old connections to this port are in nobody's way */
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    shared = bind(fd, (struct sockaddr *)&address, len) != 0 && errno == EADDRINUSE;
-    close(fd);
-    return shared;
-}
-
-/* Binds listener i in every lane. */
-static enum err listen_all(struct front *f, unsigned i, char why[512])
+/* Binds listener i in every lane; a port 0 is chosen by the first one. */
+static enum err listen_all(struct front *f, unsigned i, char why[FRONT_WHY_MAX])
 {
     struct str address = f->conf.listen[i].address;
-    char reason[LISTEN_WHY_MAX] = "", again[BOUND_MAX];
-    enum err e;
-    int probe;
+    char bound[BOUND_MAX];
+    enum err e = ERR_OK;
 
-    if (address.n == 0)
-        return ERR_OK;
-    if ((e = http_listen(address, &probe, f->bound[i], reason)) != ERR_OK)
-        goto out;
-    if (port_is_shared(probe)) {
-        snprintf(why, 512, "cannot listen on " STR_FMT ": another program listens there already", STR_ARG(address));
-        return ERR_EXISTS;
+    for (unsigned k = 0; k < f->conf.threads && address.n && e == ERR_OK; k++) {
+        e = http_listen(address, &f->lanes[k].fds[i], bound, why);
+        if (e == ERR_OK && k == 0) {
+            memcpy(f->bound[i], bound, sizeof(bound));
+            address = str_z(f->bound[i]);
+        }
     }
-    for (unsigned k = 0; k < f->conf.threads && e == ERR_OK; k++)
-        e = http_listen(str_z(f->bound[i]), &f->lanes[k].fds[i], again, reason);
-out:
-    if (e != ERR_OK)
-        snprintf(why, 512, "%s", reason);
     return e;
 }
 
 /* ---- life ---- */
 
-enum err front_open(const struct front_conf *conf, struct front **out, char why[512])
+enum err front_open(const struct front_conf *conf, struct front **out, char why[FRONT_WHY_MAX])
 {
     struct front *f = mem_new(sizeof(*f) + conf->threads * sizeof(*f->lanes));
     enum err e = ERR_OK;

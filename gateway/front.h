@@ -11,6 +11,8 @@
 
 #include "gateway/gateway.h"
 
+enum { FRONT_WHY_MAX = 256 }; /* as http_listen() wants */
+
 struct front_listen {
     struct str address;      /* "HOST:PORT"; empty = none */
     struct tls_context *tls; /* NULL = plain */
@@ -30,7 +32,7 @@ struct front_conf {
 
 struct front;
 /* BLOCKING. */
-MUST_USE enum err front_open(const struct front_conf *conf, struct front **out, char why[512]);
+MUST_USE enum err front_open(const struct front_conf *conf, struct front **out, char why[FRONT_WHY_MAX]);
 /* Where listener i is really bound, "HOST:PORT"; empty when there is none. */
 const char *front_bound(const struct front *f, unsigned i);
 /* The threads begin to serve. Signals that are blocked in the caller are blocked in them. */
