@@ -1,6 +1,7 @@
 /* buckets.h - the directory of buckets: a cache over meta that answers without waiting.
  *
- * Shape    an immutable-snapshot table by name, kept current by a meta watch; changes are compare-and-swaps in meta.
+ * Shape    a table ordered by name under a reader lock, kept current by a meta watch; changes are compare-and-swaps in meta.
+ *          Record: key "bucket/<name>", value {"format":1,"uid":"<hex>","created_ns":n,"region":"...","owner":"..."}.
  * Owns     struct bucket values are copies into the caller's arena.
  * Errors   ERR_NO_SUCH_BUCKET, ERR_BUCKET_OWNED, ERR_BUCKET_EXISTS, ERR_BUCKET_NOT_EMPTY, ERR_UNAVAILABLE.
  * Thread   shared by all loops; calls finish on their own loop.
@@ -44,7 +45,8 @@ struct bucket_delete_req {
 struct bucket_delete_res {
     char unused;
 };
-/* Seals the bucket in the store, removes the record; a crash in between leaves an empty bucket that can be used or deleted again. */
+/* Seals the bucket in the store, removes the record; a crash in between leaves an empty bucket that can be used or deleted again.
+ * When the record can't be removed the bucket is unsealed. */
 void buckets_delete(struct buckets *, const struct bucket_delete_req *, struct bucket_delete_res *, struct call *);
 
 /* Names in bytewise order behind `after` that start with `prefix`, at most max; from the cache. */
@@ -53,6 +55,7 @@ struct bucket_page {
     uint32_t count;
     bool truncated;
 };
-void buckets_list(struct buckets *, struct arena *arena, struct str prefix, struct str after, uint32_t max, struct bucket_page *out);
+void buckets_list(struct buckets *, struct arena *arena, struct str prefix, struct str after, uint32_t max,
+                  struct bucket_page *out);
 
 #endif

@@ -4,6 +4,7 @@
  * Owns     the caller owns req, res and call until done; results come from req->arena.
  * Errors   ERR_NOT_FOUND; ERR_CONFLICT: the revision is not the current one; ERR_UNAVAILABLE.
  * Thread   a struct meta is shared by all loops; calls finish on the call's loop. Watch callbacks run on any thread.
+ *          Revisions grow over all keys of a meta and never come back.
  */
 #ifndef SLUICE_STORE_META_H
 #define SLUICE_STORE_META_H
@@ -12,7 +13,7 @@
 #include "base/call.h"
 #include "base/offload.h"
 
-enum { META_KEY_MAX = 512, META_VALUE_MAX = 1 << 20 };
+enum { META_KEY_MAX = 512, META_VALUE_MAX = 1 << 20, META_LIST_MAX = 1000 };
 
 struct meta;
 struct meta_get_req {
@@ -36,7 +37,7 @@ struct meta_list_req {
     struct arena *arena;
     struct str prefix;
     struct str after; /* only keys behind it */
-    uint32_t max;
+    uint32_t max; /* a page may be shorter and truncated: META_LIST_MAX entries, 16 MiB */
 };
 struct meta_entry {
     struct str key, value;
@@ -47,7 +48,8 @@ struct meta_list_res {
     uint32_t count;
     bool truncated;
 };
-/* Called once per change under the watched prefix, in order, after it took effect; removed: value is STR_NONE. */
+/* Called once per change under the watched prefix, in order, after it took effect; removed: value is STR_NONE. The embedded stores
+ * call it before the put that changed finishes. It must not call into the meta. */
 typedef void meta_watch_fn(void *arg, struct str key, struct str value, uint64_t revision, bool removed);
 
 struct meta_ops {

@@ -225,8 +225,9 @@ static enum err check_bucket_purge(const struct bucket_purge_req *r)
 #define M(m)  _Static_assert(offsetof(struct m##_req, ARENA) == 0, "the arena comes first");
 #define ARENA arena
 M(obj_head)
-M(obj_put) M(obj_delete) M(obj_copy) M(obj_list) M(upload_create) M(upload_part) M(upload_complete) M(upload_abort)
-    M(upload_list) M(part_list) M(bucket_purge)
+M(obj_put)
+M(obj_delete) M(obj_copy) M(obj_list) M(upload_create) M(upload_part) M(upload_complete) M(upload_abort) M(upload_list)
+    M(part_list) M(bucket_purge)
 #undef ARENA
 #define ARENA head.arena
         M(obj_get)

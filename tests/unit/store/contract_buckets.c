@@ -156,28 +156,13 @@ static void what_was_acknowledged_is_there_after_reopening(void **state)
     kit_expect(k, STR("open"), upload_content(&open));
 }
 
-static void seal_is_there_after_reopening(void **state)
-{
-    struct kit *k = *state;
-    uint64_t removed;
-
-    if (!k->env->persistent)
-        skip();
-    kit_put(k, STR("key"), STR("x"));
-    assert_err(purge(k, true, false, &removed), ERR_OK);
-    kit_reopen(k);
-    expect_sealed(k);
-    assert_err(purge(k, false, true, &removed), ERR_OK);
-    kit_reopen(k);
-    assert_err(try_put(k), ERR_OK);
-}
-
 int contract_buckets(struct contract_env *env)
 {
     static const struct CMUnitTest purges[] = {
-        KIT_TEST(only_an_empty_bucket_is_sealed), KIT_TEST(purge_removes_objects_and_uploads),
-        KIT_TEST(uploads_do_not_hold_a_bucket),   KIT_TEST(write_that_began_before_the_seal_fails),
-        KIT_TEST(seal_is_there_after_reopening),
+        KIT_TEST(only_an_empty_bucket_is_sealed),
+        KIT_TEST(purge_removes_objects_and_uploads),
+        KIT_TEST(uploads_do_not_hold_a_bucket),
+        KIT_TEST(write_that_began_before_the_seal_fails),
     };
     static const struct CMUnitTest reopens[] = {
         KIT_TEST(what_was_acknowledged_is_there_after_reopening),

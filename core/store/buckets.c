@@ -1,0 +1,445 @@
+#include "buckets.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/op.h"
+
+#define PREFIX STR("bucket/")
+enum { RECORD_FORMAT = 1, RECORD_MAX = 4096 };
+
+struct record {
+    struct arena arena; /* holds the strs */
+    struct bucket bucket;
+    uint64_t revision;
+};
+
+struct buckets {
+    struct meta *meta;
+    pthread_rwlock_t lock;
+    struct {                     /* guarded by lock */
+        struct record **records; /* by name */
+        size_t n, cap;
+        uint64_t revision; /* the last that the watch told: an older answer to a put of our own is out of date */
+    } locked;
+};
+
+/* ---- records ---- */
+
+static void record_encode(const struct bucket *b, struct buf *out)
+{
+    char uid[16];
+    uint8_t raw[8];
+
+    for (int i = 0; i < 8; i++)
+        raw[i] = (uint8_t)(b->id.uid >> (56 - 8 * i));
+    hex_encode(raw, 8, uid);
+    js_object(out);
+    js_key(out, STR("format"));
+    js_u64(out, RECORD_FORMAT);
+    js_key(out, STR("uid"));
+    js_str(out, str_n(uid, sizeof(uid)));
+    js_key(out, STR("created_ns"));
+    js_i64(out, b->created_ns);
+    js_key(out, STR("region"));
+    js_str(out, b->region);
+    js_key(out, STR("owner"));
+    js_str(out, b->owner);
+    js_end_object(out);
+}
+
+static struct str text_of(const struct doc *d, struct str key)
+{
+    const struct doc *found = doc_get(d, key);
+
+    return found && found->kind == DOC_SCALAR ? found->text : STR("");
+}
+
+/* The strs of *b live in the arena. Members that this version does not know are left alone: nothing here writes a
+ * record again. */
+static enum err record_decode(struct arena *arena, struct str name, struct str value, struct bucket *b)
+{
+    char why[DOC_WHY_MAX] = "";
+    struct doc *d;
+    uint64_t format = 0, uid = 0, created = 0;
+
+    if (js_read(arena, value, &d, why) != ERR_OK || !str_to_u64(text_of(d, STR("format")), UINT64_MAX, &format) ||
+        format != RECORD_FORMAT || !str_hex_to_u64(text_of(d, STR("uid")), &uid) || uid == 0 ||
+        !str_to_u64(text_of(d, STR("created_ns")), INT64_MAX, &created)) {
+        log_error(STR_NONE, "bucket record can't be read", "name=%s format=%llu why=%s", log_quote(name),
+                  (unsigned long long)format, log_quote(str_z(why)));
+        return ERR_CORRUPT;
+    }
+    *b = (struct bucket){.id = {uid, arena_str(arena, name)},
+                         .created_ns = (int64_t)created,
+                         .region = text_of(d, STR("region")),
+                         .owner = text_of(d, STR("owner"))};
+    return ERR_OK;
+}
+
+static void bucket_copy(struct arena *arena, struct bucket *out, const struct bucket *from)
+{
+    *out = *from;
+    out->id.name = arena_str(arena, from->id.name);
+    out->region = arena_str(arena, from->region);
+    out->owner = arena_str(arena, from->owner);
+}
+
+/* ---- the table ---- */
+
+static size_t seek(const struct buckets *t, struct str name)
+{
+    size_t low = 0, high = t->locked.n;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (str_cmp(t->locked.records[mid]->bucket.id.name, name) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static struct record *find(const struct buckets *t, struct str name)
+{
+    size_t at = seek(t, name);
+
+    return at < t->locked.n && str_eq(t->locked.records[at]->bucket.id.name, name) ? t->locked.records[at] : NULL;
+}
+
+static void record_free(struct record *r)
+{
+    arena_release(&r->arena);
+    free(r);
+}
+
+static void remove_name(struct buckets *t, struct str name)
+{
+    size_t at = seek(t, name);
+
+    if (!find(t, name))
+        return;
+    record_free(t->locked.records[at]);
+    t->locked.n--;
+    memmove(t->locked.records + at, t->locked.records + at + 1, (t->locked.n - at) * sizeof(*t->locked.records));
+}
+
+static void insert(struct buckets *t, const struct bucket *b, uint64_t revision)
+{
+    struct record *r = NEW(struct record);
+    size_t at = seek(t, b->id.name);
+
+    bucket_copy(&r->arena, &r->bucket, b);
+    r->revision = revision;
+    if (t->locked.n == t->locked.cap) {
+        t->locked.cap = t->locked.cap ? t->locked.cap * 2 : 64;
+        t->locked.records = mem_realloc(t->locked.records, t->locked.cap * sizeof(*t->locked.records));
+    }
+    memmove(t->locked.records + at + 1, t->locked.records + at, (t->locked.n - at) * sizeof(*t->locked.records));
+    t->locked.records[at] = r;
+    t->locked.n++;
+}
+
+/* A change that took effect in meta; `b` NULL: removed. Not told: it was ours, and when the watch is past it the table
+ * is right already or newer. */
+static void apply(struct buckets *t, struct str name, const struct bucket *b, uint64_t revision, bool told)
+{
+    pthread_rwlock_wrlock(&t->lock);
+    if (told || revision > t->locked.revision) {
+        remove_name(t, name);
+        if (b)
+            insert(t, b, revision);
+    }
+    if (told && revision > t->locked.revision)
+        t->locked.revision = revision;
+    pthread_rwlock_unlock(&t->lock);
+}
+
+static void on_change(void *arg, struct str key, struct str value, uint64_t revision, bool removed)
+{
+    struct str name = str_skip(key, PREFIX.n);
+    struct arena arena = ARENA_INIT;
+    struct bucket b;
+
+    if (removed)
+        apply(arg, name, NULL, revision, true);
+    else if (record_decode(&arena, name, value, &b) == ERR_OK)
+        apply(arg, name, &b, revision, true);
+    arena_release(&arena);
+}
+
+/* ---- create ---- */
+
+struct create_op {
+    struct op op;
+    struct buckets *t;
+    const struct bucket_create_req *req;
+    struct bucket_create_res *res;
+    struct call *whole;
+    struct bucket bucket;
+    struct meta_put_req put;
+    struct meta_put_res written;
+    struct meta_get_req get;
+    struct meta_get_res got;
+    struct buf record;
+};
+
+static step_fn create_put, create_known, create_compare, create_end;
+
+static uint64_t random_uid(void)
+{
+    uint64_t uid = 0;
+
+    while (uid == 0)
+        random_bytes(&uid, sizeof(uid));
+    return uid;
+}
+
+static struct str key_of(struct arena *arena, struct str name)
+{
+    return arena_printf(arena, STR_FMT STR_FMT, STR_ARG(PREFIX), STR_ARG(name));
+}
+
+static enum step_next create_put(struct op *op)
+{
+    struct create_op *c = OP(op, struct create_op);
+    struct bucket b = {.id = {random_uid(), c->req->name},
+                       .created_ns = clock_wall_ns(),
+                       .region = c->req->region,
+                       .owner = c->req->owner};
+
+    bucket_copy(c->req->arena, &c->bucket, &b);
+    buf_init(&c->record, RECORD_MAX);
+    record_encode(&c->bucket, &c->record);
+    enum err e = buf_err(&c->record);
+    if (e != ERR_OK)
+        return op_fail(op, e);
+    c->put = (struct meta_put_req){.key = key_of(c->req->arena, c->req->name), .value = buf_str(&c->record)};
+    meta_put(c->t->meta, &c->put, &c->written, op_try(op, create_known));
+    return STEP_WAIT;
+}
+
+static enum step_next create_known(struct op *op)
+{
+    struct create_op *c = OP(op, struct create_op);
+
+    if (op->call.err == ERR_OK) {
+        apply(c->t, c->req->name, &c->bucket, c->written.revision, false);
+        c->res->bucket = c->bucket;
+        return op_go(op, create_end);
+    }
+    if (op->call.err != ERR_CONFLICT)
+        return op_fail(op, op->call.err);
+    c->get = (struct meta_get_req){c->req->arena, c->put.key};
+    meta_get(c->t->meta, &c->get, &c->got, op_try(op, create_compare));
+    return STEP_WAIT;
+}
+
+/* There is one: whose? */
+static enum step_next create_compare(struct op *op)
+{
+    struct create_op *c = OP(op, struct create_op);
+    struct bucket *b = &c->res->bucket;
+    enum err e = op->call.err;
+
+    if (e == ERR_NOT_FOUND)
+        return op_fail(op, ERR_CONFLICT); /* deleted meanwhile: the client may try again */
+    if (e == ERR_OK)
+        e = record_decode(c->req->arena, c->req->name, c->got.value, b);
+    if (e == ERR_OK)
+        e = str_eq(b->owner, c->req->owner) ? ERR_BUCKET_OWNED : ERR_BUCKET_EXISTS;
+    return op_fail(op, e);
+}
+
+static enum step_next create_end(struct op *op)
+{
+    struct create_op *c = OP(op, struct create_op);
+
+    buf_release(&c->record);
+    call_finish(c->whole, op->err);
+    free(c);
+    return STEP_DONE;
+}
+
+void buckets_create(struct buckets *t, const struct bucket_create_req *req, struct bucket_create_res *res,
+                    struct call *whole)
+{
+    struct create_op *c = NEW(struct create_op);
+
+    /* no cancel hook: a put that was begun takes effect, and its answer belongs into the table */
+    *c = (struct create_op){.t = t, .req = req, .res = res, .whole = whole};
+    op_start(&c->op, whole->loop, "bucket_create", create_put, create_end);
+}
+
+/* ---- delete ---- */
+
+struct delete_op {
+    struct op op;
+    struct buckets *t;
+    const struct bucket_delete_req *req;
+    struct call *whole;
+    struct bucket bucket;
+    uint64_t revision;
+    struct bucket_purge_req purge;
+    struct bucket_purge_res purged;
+    struct meta_put_req put;
+    struct meta_put_res written;
+    struct meta_get_req get;
+    struct meta_get_res got;
+    enum err failed;
+};
+
+static step_fn delete_purge, delete_record, delete_known, delete_look, delete_unsealed, delete_end;
+
+static enum step_next delete_purge(struct op *op)
+{
+    struct delete_op *d = OP(op, struct delete_op);
+
+    d->purge = (struct bucket_purge_req){.arena = d->req->arena, .bucket = d->bucket.id};
+    store_bucket_purge(d->req->store, &d->purge, &d->purged, op_call(op, delete_record));
+    return STEP_WAIT;
+}
+
+static enum step_next delete_record(struct op *op)
+{
+    struct delete_op *d = OP(op, struct delete_op);
+
+    d->put =
+        (struct meta_put_req){.key = key_of(d->req->arena, d->bucket.id.name), .revision = d->revision, .remove = true};
+    meta_put(d->t->meta, &d->put, &d->written, op_try(op, delete_known));
+    return STEP_WAIT;
+}
+
+static enum step_next delete_known(struct op *op)
+{
+    struct delete_op *d = OP(op, struct delete_op);
+
+    if (op->call.err == ERR_OK) {
+        apply(d->t, d->bucket.id.name, NULL, d->written.revision, false);
+        return op_go(op, delete_end);
+    }
+    d->failed = op->call.err;
+    d->get = (struct meta_get_req){d->req->arena, d->put.key};
+    meta_get(d->t->meta, &d->get, &d->got, op_try(op, delete_look));
+    return STEP_WAIT;
+}
+
+/* Unless another delete was faster, the bucket goes on and must take writes again. */
+static enum step_next delete_look(struct op *op)
+{
+    struct delete_op *d = OP(op, struct delete_op);
+    struct bucket now;
+    bool gone = op->call.err == ERR_NOT_FOUND;
+
+    if (op->call.err == ERR_OK && record_decode(d->req->arena, d->bucket.id.name, d->got.value, &now) == ERR_OK)
+        gone = now.id.uid != d->bucket.id.uid;
+    if (gone)
+        return op_fail(op, ERR_NO_SUCH_BUCKET);
+    d->purge.unseal = true;
+    store_bucket_purge(d->req->store, &d->purge, &d->purged, op_try(op, delete_unsealed));
+    return STEP_WAIT;
+}
+
+static enum step_next delete_unsealed(struct op *op)
+{
+    struct delete_op *d = OP(op, struct delete_op);
+
+    if (op->call.err != ERR_OK)
+        log_error(STR_NONE, "bucket stays sealed after a failed delete", "name=%s err=%s", log_quote(d->bucket.id.name),
+                  err_name(op->call.err));
+    return op_fail(op, d->failed);
+}
+
+static enum step_next delete_end(struct op *op)
+{
+    struct delete_op *d = OP(op, struct delete_op);
+
+    call_finish(d->whole, op->err);
+    free(d);
+    return STEP_DONE;
+}
+
+void buckets_delete(struct buckets *t, const struct bucket_delete_req *req, struct bucket_delete_res *res,
+                    struct call *whole)
+{
+    struct delete_op *d = NEW(struct delete_op);
+
+    (void)res;
+    *d = (struct delete_op){.t = t, .req = req, .whole = whole};
+    pthread_rwlock_rdlock(&t->lock);
+    const struct record *r = find(t, req->name);
+    if (r) {
+        bucket_copy(req->arena, &d->bucket, &r->bucket);
+        d->revision = r->revision;
+    }
+    pthread_rwlock_unlock(&t->lock);
+    if (!r) {
+        free(d);
+        call_finish(whole, ERR_NO_SUCH_BUCKET);
+        return;
+    }
+    op_start(&d->op, whole->loop, "bucket_delete", delete_purge,
+             delete_end); /* not cancelled half-way: it is sealed then */
+}
+
+/* ---- looking up, opening ---- */
+
+enum err buckets_find(struct buckets *t, struct arena *arena, struct str name, struct bucket *b)
+{
+    pthread_rwlock_rdlock(&t->lock);
+    const struct record *r = find(t, name);
+    if (r)
+        bucket_copy(arena, b, &r->bucket);
+    pthread_rwlock_unlock(&t->lock);
+    return r ? ERR_OK : ERR_NO_SUCH_BUCKET;
+}
+
+void buckets_list(struct buckets *t, struct arena *arena, struct str prefix, struct str after, uint32_t max,
+                  struct bucket_page *out)
+{
+    pthread_rwlock_rdlock(&t->lock);
+    size_t at = seek(t, str_cmp(prefix, after) > 0 ? prefix : after);
+    if (at < t->locked.n && str_eq(t->locked.records[at]->bucket.id.name, after))
+        at++;
+    size_t end = at;
+    while (end < t->locked.n && end - at < max && str_starts(t->locked.records[end]->bucket.id.name, prefix))
+        end++;
+    struct bucket *page = arena_alloc(arena, (end - at) * sizeof(*page));
+    for (size_t i = at; i < end; i++)
+        bucket_copy(arena, &page[i - at], &t->locked.records[i]->bucket);
+    bool more = end < t->locked.n && str_starts(t->locked.records[end]->bucket.id.name, prefix);
+    *out = (struct bucket_page){page, (uint32_t)(end - at), max && more};
+    pthread_rwlock_unlock(&t->lock);
+}
+
+enum err buckets_open(struct meta *meta, struct buckets **out)
+{
+    struct buckets *t = NEW(struct buckets);
+    pthread_rwlockattr_t attr;
+
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&t->lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
+    t->meta = meta;
+    enum err e = meta_watch(meta, PREFIX, on_change, t);
+    if (e != ERR_OK) {
+        buckets_close(t);
+        return e;
+    }
+    *out = t;
+    return ERR_OK;
+}
+
+void buckets_close(struct buckets *t)
+{
+    for (size_t i = 0; i < t->locked.n; i++)
+        record_free(t->locked.records[i]);
+    free(t->locked.records);
+    pthread_rwlock_destroy(&t->lock);
+    free(t);
+}

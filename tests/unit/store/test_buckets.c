@@ -1,0 +1,296 @@
+#include "unit.h"
+
+#include "base/mem.h"
+#include "store/buckets.h"
+#include "store/memstore.h"
+
+static struct loop *loop;
+static struct meta *meta;
+static struct store *store;
+static struct buckets *buckets;
+static struct arena arena;
+
+static int setup(void **state)
+{
+    (void)state;
+    meta = meta_memory_new();
+    store = memstore_new(loop);
+    assert_int_equal(buckets_open(meta, &buckets), ERR_OK);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    meta_close(meta); /* tells the directory nothing more */
+    buckets_close(buckets);
+    store_close(store);
+    arena_release(&arena);
+    return 0;
+}
+
+struct wait {
+    struct call call;
+    bool done;
+};
+
+static void done(struct call *c)
+{
+    CONTAINER(c, struct wait, call)->done = true;
+}
+
+static struct call *begin(struct wait *w)
+{
+    *w = (struct wait){0};
+    call_begin(&w->call, loop, done);
+    return &w->call;
+}
+
+static enum err end(struct wait *w)
+{
+    while (!w->done)
+        loop_turn(loop, 1000);
+    return w->call.err;
+}
+
+static enum err create(const char *name, const char *owner, struct bucket *out)
+{
+    struct bucket_create_req req = {
+        .arena = &arena, .name = str_z(name), .region = STR("eu-west-1"), .owner = str_z(owner)};
+    struct bucket_create_res res = {0};
+    struct wait w;
+
+    buckets_create(buckets, &req, &res, begin(&w));
+    assert_false(w.done);
+    enum err e = end(&w);
+    *out = res.bucket;
+    return e;
+}
+
+static enum err delete_bucket(const char *name)
+{
+    struct bucket_delete_req req = {&arena, store, str_z(name)};
+    struct bucket_delete_res res;
+    struct wait w;
+
+    buckets_delete(buckets, &req, &res, begin(&w));
+    return end(&w);
+}
+
+static enum err put_object(const struct bucket *b)
+{
+    struct body_check check = {0};
+    struct obj_put_req req = {
+        .arena = &arena, .bucket = b->id, .key = STR("key"), .cond = COND_INIT, .check = &check, .size_max = 1};
+    struct obj_put_res res;
+    struct wait w;
+
+    store_obj_put(store, &req, &res, begin(&w));
+    return end(&w);
+}
+
+static void created_bucket_is_found_at_once(void **state)
+{
+    struct bucket made, found;
+
+    (void)state;
+    assert_int_equal(buckets_find(buckets, &arena, STR("one"), &found), ERR_NO_SUCH_BUCKET);
+    assert_int_equal(create("one", "me", &made), ERR_OK);
+    assert_int_equal(buckets_find(buckets, &arena, STR("one"), &found), ERR_OK);
+    assert_true(found.id.uid != 0 && found.id.uid == made.id.uid);
+    assert_true(str_eq(found.id.name, STR("one")));
+    assert_true(str_eq(found.region, STR("eu-west-1")));
+    assert_true(str_eq(found.owner, STR("me")));
+    assert_true(found.created_ns == made.created_ns && found.created_ns > 0);
+}
+
+static void second_creation_tells_whose_it_is(void **state)
+{
+    struct bucket first, again;
+
+    (void)state;
+    assert_int_equal(create("one", "me", &first), ERR_OK);
+    assert_int_equal(create("one", "me", &again), ERR_BUCKET_OWNED);
+    assert_true(again.id.uid == first.id.uid);
+    assert_true(str_eq(again.region, STR("eu-west-1")));
+    assert_int_equal(create("one", "you", &again), ERR_BUCKET_EXISTS);
+    assert_true(str_eq(again.owner, STR("me")));
+}
+
+static void only_an_empty_bucket_is_deleted(void **state)
+{
+    struct bucket b, next;
+
+    (void)state;
+    assert_int_equal(create("one", "me", &b), ERR_OK);
+    assert_int_equal(put_object(&b), ERR_OK);
+    assert_int_equal(delete_bucket("one"), ERR_BUCKET_NOT_EMPTY);
+    assert_int_equal(put_object(&b), ERR_OK);
+    struct obj_delete_req req = {.arena = &arena, .bucket = b.id, .key = STR("key"), .cond = COND_INIT};
+    struct obj_delete_res res;
+    struct wait w;
+    store_obj_delete(store, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_OK);
+    assert_int_equal(delete_bucket("one"), ERR_OK);
+    assert_int_equal(buckets_find(buckets, &arena, STR("one"), &next), ERR_NO_SUCH_BUCKET);
+    assert_int_equal(put_object(&b), ERR_NO_SUCH_BUCKET); /* who still holds the old one can't write */
+    assert_int_equal(delete_bucket("one"), ERR_NO_SUCH_BUCKET);
+    assert_int_equal(create("one", "me", &next), ERR_OK);
+    assert_true(next.id.uid != b.id.uid);
+    assert_int_equal(put_object(&next), ERR_OK);
+}
+
+static void racing_deletes_agree(void **state)
+{
+    struct bucket_delete_req req = {&arena, store, STR("one")};
+    struct bucket_delete_res res;
+    struct wait w[3];
+    struct bucket b;
+    int won = 0;
+
+    (void)state;
+    assert_int_equal(create("one", "me", &b), ERR_OK);
+    for (int i = 0; i < 3; i++)
+        buckets_delete(buckets, &req, &res, begin(&w[i]));
+    for (int i = 0; i < 3; i++) {
+        enum err e = end(&w[i]);
+        won += e == ERR_OK;
+        assert_true(e == ERR_OK || e == ERR_NO_SUCH_BUCKET);
+    }
+    assert_int_equal(won, 1);
+    assert_int_equal(put_object(&b), ERR_NO_SUCH_BUCKET);
+}
+
+static enum err put_record(struct str key, struct str value, bool removed)
+{
+    struct meta_put_req req = {.key = key, .value = value, .revision = META_ANY, .remove = removed};
+    struct meta_put_res res;
+    struct wait w;
+
+    meta_put(meta, &req, &res, begin(&w));
+    return end(&w);
+}
+
+static void refused_removal_unseals(void **state)
+{
+    struct bucket_delete_req req = {&arena, store, STR("one")};
+    struct bucket_delete_res res;
+    struct meta_get_req get = {&arena, STR("bucket/one")};
+    struct meta_get_res record;
+    struct wait w;
+    struct bucket b;
+
+    (void)state;
+    assert_int_equal(create("one", "me", &b), ERR_OK);
+    meta_get(meta, &get, &record, begin(&w));
+    assert_int_equal(end(&w), ERR_OK);
+    buckets_delete(buckets, &req, &res, begin(&w));
+    struct meta_put_req put = {.key = get.key, .value = record.value, .revision = META_ANY};
+    struct meta_put_res written;
+    struct wait other;
+    meta_put(meta, &put, &written, begin(&other)); /* the record changes under the delete */
+    assert_int_equal(end(&other), ERR_OK);
+    assert_int_equal(end(&w), ERR_CONFLICT);
+    assert_int_equal(buckets_find(buckets, &arena, STR("one"), &b), ERR_OK);
+    assert_int_equal(put_object(&b), ERR_OK);
+}
+
+static void changes_of_others_are_followed(void **state)
+{
+    struct bucket b;
+
+    (void)state;
+    assert_int_equal(put_record(STR("bucket/theirs"),
+                                STR("{\"format\":1,\"uid\":\"00000000000000ff\",\"created_ns\":5,\"new\":[1]}"), false),
+                     ERR_OK);
+    assert_int_equal(buckets_find(buckets, &arena, STR("theirs"), &b), ERR_OK);
+    assert_true(b.id.uid == 255 && b.created_ns == 5 && b.owner.n == 0);
+    assert_int_equal(put_record(STR("bucket/theirs"), STR_NONE, true), ERR_OK);
+    assert_int_equal(buckets_find(buckets, &arena, STR("theirs"), &b), ERR_NO_SUCH_BUCKET);
+}
+
+static void unreadable_records_are_passed_over(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "[]",
+                                      "{",
+                                      "{\"format\":2,\"uid\":\"1\",\"created_ns\":1}",
+                                      "{\"format\":1,\"uid\":\"0\",\"created_ns\":1}",
+                                      "{\"format\":1,\"uid\":\"1\",\"created_ns\":-1}"};
+    struct bucket b;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(put_record(STR("bucket/bad"), str_z(bad[i]), false), ERR_OK);
+        assert_int_equal(buckets_find(buckets, &arena, STR("bad"), &b), ERR_NO_SUCH_BUCKET);
+    }
+}
+
+static void opening_loads_what_is_there(void **state)
+{
+    struct buckets *other;
+    struct bucket b;
+
+    (void)state;
+    assert_int_equal(create("two", "me", &b), ERR_OK);
+    assert_int_equal(create("one", "me", &b), ERR_OK);
+    assert_int_equal(buckets_open(meta, &other), ERR_OK);
+    assert_int_equal(buckets_find(other, &arena, STR("one"), &b), ERR_OK);
+    assert_int_equal(buckets_find(other, &arena, STR("two"), &b), ERR_OK);
+    buckets_close(buckets);
+    buckets = other;
+    meta_close(meta); /* before the closed directory is told anything */
+    meta = meta_memory_new();
+}
+
+static void lists_are_ordered_pages(void **state)
+{
+    static const char *const names[] = {"a1", "a2", "a3", "b1", "b2"};
+    static const int order[] = {3, 0, 4, 2, 1};
+    struct bucket_page page;
+    struct bucket b;
+
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(create(names[order[i]], "me", &b), ERR_OK);
+    buckets_list(buckets, &arena, STR_NONE, STR_NONE, 100, &page);
+    assert_int_equal(page.count, 5);
+    assert_false(page.truncated);
+    for (int i = 0; i < 5; i++)
+        assert_true(str_eq(page.buckets[i].id.name, str_z(names[i])));
+    buckets_list(buckets, &arena, STR("a"), STR("a1"), 1, &page);
+    assert_int_equal(page.count, 1);
+    assert_true(page.truncated);
+    assert_true(str_eq(page.buckets[0].id.name, STR("a2")));
+    buckets_list(buckets, &arena, STR("a"), STR("a2"), 1, &page);
+    assert_int_equal(page.count, 1);
+    assert_false(page.truncated);
+    buckets_list(buckets, &arena, STR("b"), STR("c"), 1, &page);
+    assert_int_equal(page.count, 0);
+    buckets_list(buckets, &arena, STR_NONE, STR_NONE, 0, &page);
+    assert_int_equal(page.count, 0);
+    assert_false(page.truncated);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        T(created_bucket_is_found_at_once),
+        T(second_creation_tells_whose_it_is),
+        T(only_an_empty_bucket_is_deleted),
+        T(racing_deletes_agree),
+        T(refused_removal_unseals),
+        T(changes_of_others_are_followed),
+        T(unreadable_records_are_passed_over),
+        T(opening_loads_what_is_there),
+        T(lists_are_ordered_pages),
+    };
+
+    loop = loop_new();
+    loop_adopt(loop);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    loop_free(loop);
+    return failed;
+}

@@ -1,0 +1,302 @@
+#include "unit.h"
+
+#include <ftw.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "store/meta.h"
+
+/* Both embedded stores run the same tests. */
+struct env {
+    struct loop *loop;
+    struct offload *pool;
+    struct meta *meta;
+    struct arena arena;
+    bool local;
+    char dir[64];
+};
+
+static struct env env;
+
+static int remove_file(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st, (void)kind, (void)at;
+    return remove(path);
+}
+
+static void open_meta(void)
+{
+    if (env.local)
+        assert_int_equal(meta_local_open(str_z(env.dir), env.pool, &env.meta), ERR_OK);
+    else
+        env.meta = meta_memory_new();
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    env.pool = offload_new("test", 2, 64);
+    snprintf(env.dir, sizeof(env.dir), "/tmp/sluice-meta-XXXXXX");
+    assert_non_null(mkdtemp(env.dir));
+    open_meta();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    meta_close(env.meta);
+    offload_free(env.pool);
+    arena_release(&env.arena);
+    nftw(env.dir, remove_file, 16, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
+struct wait {
+    struct call call;
+    bool done;
+};
+
+static void done(struct call *c)
+{
+    CONTAINER(c, struct wait, call)->done = true;
+}
+
+static struct call *begin(struct wait *w)
+{
+    *w = (struct wait){0};
+    call_begin(&w->call, env.loop, done);
+    return &w->call;
+}
+
+static enum err end(struct wait *w)
+{
+    while (!w->done)
+        loop_turn(env.loop, 1000);
+    return w->call.err;
+}
+
+static enum err put(struct str key, struct str value, uint64_t revision, uint64_t *out)
+{
+    struct meta_put_req req = {.key = key, .value = value, .revision = revision};
+    struct meta_put_res res = {0};
+    struct wait w;
+
+    meta_put(env.meta, &req, &res, begin(&w));
+    assert_false(w.done);
+    enum err e = end(&w);
+    if (e == ERR_OK && out)
+        *out = res.revision;
+    return e;
+}
+
+static enum err drop(struct str key, uint64_t revision)
+{
+    struct meta_put_req req = {.key = key, .revision = revision, .remove = true};
+    struct meta_put_res res;
+    struct wait w;
+
+    meta_put(env.meta, &req, &res, begin(&w));
+    return end(&w);
+}
+
+static struct meta_get_res get(struct str key, enum err expected)
+{
+    struct meta_get_req req = {&env.arena, key};
+    struct meta_get_res res = {STR_NONE, 0};
+    struct wait w;
+
+    meta_get(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), expected);
+    return res;
+}
+
+static void expect(struct str key, struct str value, uint64_t revision)
+{
+    struct meta_get_res res = get(key, ERR_OK);
+
+    assert_true(str_eq(res.value, value));
+    assert_true(res.revision == revision);
+}
+
+static void writes_state_what_they_replace(void **state)
+{
+    uint64_t first, second, third;
+
+    (void)state;
+    get(STR("a"), ERR_NOT_FOUND);
+    assert_int_equal(put(STR("a"), STR("1"), 7, NULL), ERR_CONFLICT);
+    assert_int_equal(put(STR("a"), STR("1"), 0, &first), ERR_OK);
+    assert_true(first != 0);
+    expect(STR("a"), STR("1"), first);
+    assert_int_equal(put(STR("a"), STR("2"), 0, NULL), ERR_CONFLICT);
+    assert_int_equal(put(STR("a"), STR("2"), first, &second), ERR_OK);
+    assert_true(second > first);
+    assert_int_equal(put(STR("a"), STR("3"), first, NULL), ERR_CONFLICT);
+    assert_int_equal(put(STR("a"), STR(""), META_ANY, &third), ERR_OK);
+    expect(STR("a"), STR(""), third);
+    assert_int_equal(drop(STR("a"), second), ERR_CONFLICT);
+    assert_int_equal(drop(STR("a"), third), ERR_OK);
+    get(STR("a"), ERR_NOT_FOUND);
+    assert_int_equal(drop(STR("a"), META_ANY), ERR_OK);
+    assert_int_equal(put(STR("a"), STR("4"), 0, &first), ERR_OK);
+    assert_true(first > third); /* no revision comes back */
+}
+
+static void of_racing_writers_one_wins(void **state)
+{
+    enum { RACERS = 8 };
+    struct meta_put_req req[RACERS];
+    struct meta_put_res res[RACERS];
+    struct wait w[RACERS];
+    int won = 0;
+
+    (void)state;
+    for (int i = 0; i < RACERS; i++) {
+        req[i] = (struct meta_put_req){.key = STR("race"), .value = str_n("01234567" + i, 1)};
+        meta_put(env.meta, &req[i], &res[i], begin(&w[i]));
+    }
+    for (int i = 0; i < RACERS; i++) {
+        enum err e = end(&w[i]);
+        if (e == ERR_OK) {
+            won++;
+            expect(STR("race"), req[i].value, res[i].revision);
+        } else {
+            assert_int_equal(e, ERR_CONFLICT);
+        }
+    }
+    assert_int_equal(won, 1);
+}
+
+static void keys_and_values_have_limits(void **state)
+{
+    static char big[META_VALUE_MAX + 1];
+
+    (void)state;
+    memset(big, 'k', sizeof(big));
+    assert_int_equal(put(STR(""), STR("x"), 0, NULL), ERR_INVALID_ARGUMENT);
+    assert_int_equal(put(STR("\0x"), STR("x"), 0, NULL), ERR_INVALID_ARGUMENT);
+    assert_int_equal(put(str_n(big, META_KEY_MAX + 1), STR("x"), 0, NULL), ERR_INVALID_ARGUMENT);
+    assert_int_equal(put(STR("a"), str_n(big, META_VALUE_MAX + 1), 0, NULL), ERR_TOO_LARGE);
+    assert_int_equal(put(str_n(big, META_KEY_MAX), str_n(big, META_VALUE_MAX), 0, NULL), ERR_OK);
+    assert_int_equal(get(str_n(big, META_KEY_MAX), ERR_OK).value.n, META_VALUE_MAX);
+}
+
+static struct meta_list_res list(struct str prefix, struct str after, uint32_t max)
+{
+    struct meta_list_req req = {&env.arena, prefix, after, max};
+    struct meta_list_res res = {0};
+    struct wait w;
+
+    meta_list(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_OK);
+    return res;
+}
+
+static void lists_are_ordered_pages(void **state)
+{
+    static const char *const keys[] = {"a/1", "a/2", "a/3", "b", "b/1"};
+    uint64_t revision[5];
+
+    (void)state;
+    for (int i = 4; i >= 0; i--)
+        assert_int_equal(put(str_z(keys[i]), str_z(keys[i]), 0, &revision[i]), ERR_OK);
+    struct meta_list_res res = list(STR(""), STR(""), 100);
+    assert_int_equal(res.count, 5);
+    assert_false(res.truncated);
+    for (int i = 0; i < 5; i++) {
+        assert_true(str_eq(res.entries[i].key, str_z(keys[i])));
+        assert_true(str_eq(res.entries[i].value, str_z(keys[i])));
+        assert_true(res.entries[i].revision == revision[i]);
+    }
+    res = list(STR("a/"), STR("a/1"), 1);
+    assert_int_equal(res.count, 1);
+    assert_true(res.truncated);
+    assert_true(str_eq(res.entries[0].key, STR("a/2")));
+    res = list(STR("a/"), STR("a/2"), 1);
+    assert_int_equal(res.count, 1);
+    assert_false(res.truncated);
+    assert_int_equal(list(STR("a/"), STR("b"), 10).count, 0);
+    assert_int_equal(list(STR("c"), STR(""), 10).count, 0);
+}
+
+static struct buf told;
+
+static void tell(void *arg, struct str key, struct str value, uint64_t revision, bool removed)
+{
+    assert_ptr_equal(arg, &told);
+    assert_true(revision != 0);
+    buf_addf(&told, STR_FMT "%s" STR_FMT ";", STR_ARG(key), removed ? "-" : "=", STR_ARG(value));
+}
+
+static void watchers_are_told_in_order(void **state)
+{
+    (void)state;
+    buf_init(&told, 1000);
+    assert_int_equal(put(STR("w/2"), STR("b"), 0, NULL), ERR_OK);
+    assert_int_equal(put(STR("w/1"), STR("a"), 0, NULL), ERR_OK);
+    assert_int_equal(put(STR("x/1"), STR("no"), 0, NULL), ERR_OK);
+    assert_int_equal(meta_watch(env.meta, STR("w/"), tell, &told), ERR_OK);
+    assert_int_equal(put(STR("w/1"), STR("c"), META_ANY, NULL), ERR_OK);
+    assert_int_equal(put(STR("w/1"), STR("d"), 0, NULL), ERR_CONFLICT);
+    assert_int_equal(put(STR("x/1"), STR("no"), META_ANY, NULL), ERR_OK);
+    assert_int_equal(drop(STR("w/2"), META_ANY), ERR_OK);
+    assert_int_equal(drop(STR("w/2"), META_ANY), ERR_OK);
+    assert_true(str_eq(buf_str(&told), STR("w/1=a;w/2=b;w/1=c;w/2-;")));
+    buf_release(&told);
+}
+
+static void reopened_it_goes_on(void **state)
+{
+    uint64_t kept, gone, next;
+
+    (void)state;
+    if (!env.local)
+        skip();
+    assert_int_equal(put(STR("a"), STR("kept"), 0, &kept), ERR_OK);
+    assert_int_equal(put(STR("b"), STR("gone"), 0, &gone), ERR_OK);
+    assert_int_equal(drop(STR("b"), gone), ERR_OK);
+    meta_close(env.meta);
+    open_meta();
+    expect(STR("a"), STR("kept"), kept);
+    get(STR("b"), ERR_NOT_FOUND);
+    assert_int_equal(put(STR("b"), STR("new"), 0, &next), ERR_OK);
+    assert_true(next > gone + 1); /* the delete had one too */
+    buf_init(&told, 1000);
+    assert_int_equal(meta_watch(env.meta, STR(""), tell, &told), ERR_OK);
+    assert_true(str_eq(buf_str(&told), STR("a=kept;b=new;"))); /* none of the store's own */
+    buf_release(&told);
+}
+
+static void second_opener_is_refused(void **state)
+{
+    struct meta *other = NULL;
+
+    (void)state;
+    if (!env.local)
+        skip();
+    assert_int_not_equal(meta_local_open(str_z(env.dir), env.pool, &other), ERR_OK);
+    assert_null(other);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        T(writes_state_what_they_replace), T(of_racing_writers_one_wins), T(keys_and_values_have_limits),
+        T(lists_are_ordered_pages),        T(watchers_are_told_in_order), T(reopened_it_goes_on),
+        T(second_opener_is_refused),
+    };
+    int failed = 0;
+
+    env.loop = loop_new();
+    loop_adopt(env.loop);
+    for (int local = 0; local < 2; local++) {
+        env.local = local;
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+    }
+    loop_free(env.loop);
+    return failed;
+}
