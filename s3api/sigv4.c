@@ -33,14 +33,20 @@ bool sigv4_parse_credential(struct str credential, struct sigv4 *out)
     return true;
 }
 
+/* Years 1970 to 2262: what fits nanoseconds. */
+static bool is_sane(int64_t time_s)
+{
+    return time_s >= 0 && time_s < INT64_MAX / NS_PER_S - AUTH_EXPIRES_MAX_S;
+}
+
 /* Basic ISO 8601, or the HTTP form that some clients put into Date. */
 static bool parse_date(struct sigv4 *s)
 {
     if (clock_basic_parse(s->date, &s->time_s)) {
         memcpy(s->timestamp, s->date.p, CLOCK_BASIC_LEN);
-        return true;
+        return is_sane(s->time_s);
     }
-    if (!clock_http_parse(s->date, &s->time_s))
+    if (!clock_http_parse(s->date, &s->time_s) || !is_sane(s->time_s))
         return false;
     clock_basic(s->time_s * NS_PER_S, s->timestamp);
     return true;
@@ -196,7 +202,7 @@ enum err sigv4_parse_query(const struct auth_input *in, struct arena *a, struct 
                          STR("Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting "
                              "\"<YOUR-AKID>/YYYYMMDD/REGION/s3/aws4_request\"."));
     why->access_key = out->access_key;
-    if (!clock_basic_parse(out->date, &out->time_s))
+    if (!clock_basic_parse(out->date, &out->time_s) || !is_sane(out->time_s))
         return bad_query(why, STR("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""));
     memcpy(out->timestamp, out->date.p, CLOCK_BASIC_LEN);
     if ((e = check_scope(in, out, ERR_AUTH_QUERY, a, why)) != ERR_OK)

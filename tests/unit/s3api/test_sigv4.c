@@ -305,6 +305,10 @@ static void dates(void **state)
     assert_int_equal(check_signed(HEAD "date: 20130524T000000Z\n" AUTH("date;host;x-amz-content-sha256", ZEROS)),
                      ERR_OK);
     assert_int_equal(check(HEAD AUTH("host;x-amz-content-sha256", ZEROS)), ERR_ACCESS_DENIED);
+    /* beyond what fits nanoseconds */
+    assert_int_equal(check(HEAD "date: Fri, 24 May 4026 00:00:00 GMT\n" AUTH("host;x-amz-content-sha256", ZEROS)),
+                     ERR_ACCESS_DENIED);
+    assert_int_equal(check(HEAD "x-amz-date: 00010101T000000Z\n" AUTH(NAMES, ZEROS)), ERR_ACCESS_DENIED);
     assert_int_equal(check(HEAD "x-amz-date: yesterday\n" AUTH(NAMES, ZEROS)), ERR_ACCESS_DENIED);
 }
 
@@ -366,6 +370,8 @@ static void presigned_limits(void **state)
         PQ(V4, "x", D, "60", "host"),
         PQ(V4, CRED, "x", "60", "host"),
         PQ(V4, CRED, "20130525T000000Z", "60", "host"),
+        PQ(V4, AKID "/00010101/us-east-1/s3/aws4_request", "00010101T000000Z", "60", "host"),
+        PQ(V4, AKID "/99991231/us-east-1/s3/aws4_request", "99991231T000000Z", "60", "host"),
         PQ(V4, CRED, D, "60", "host;host"),
         PQ(V4, CRED, D, "60&X-Amz-Expires=60", "host"),
     };
