@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/metrics.h"
 
 struct idle {
     struct idle *next;
@@ -21,11 +22,29 @@ static const size_t kept = 0; /* so that a use after the upload's end is seen */
 static const size_t kept = INGEST_BUFS_KEPT;
 #endif
 
+static double bytes_used(void *arg)
+{
+    (void)arg;
+    return (double)ingest_buf_used();
+}
+
+static struct metric used_metric = {.name = "sluice_upload_buffer_bytes",
+                                    .help = "Buffers of uploads in use.",
+                                    .kind = METRIC_CALLBACK,
+                                    .read = bytes_used};
+
+static void metrics_once(void)
+{
+    metric_register(&used_metric);
+}
+
 char *ingest_buf_get(bool must)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct idle *b = NULL;
     bool refused;
 
+    pthread_once(&once, metrics_once);
     pthread_mutex_lock(&pool.lock);
     refused = !must && (pool.used + 1) * INGEST_BUF > INGEST_BUDGET;
     if (!refused) {

@@ -20,6 +20,7 @@ enum {
     FILE_MODE = 0600,
     WRITE_BACK_STEP = 8 << 20, /* content after which write-back starts, so that the last fsync finds little to do */
     RESERVE_MIN = 1 << 20,     /* smaller content is not worth a fallocate() */
+    RESERVE_MAX = 256 << 20,   /* a client that declares much and sends little must not hold the disk */
 };
 
 struct segment_dir {
@@ -103,8 +104,12 @@ static int dir_make(int parent, const char *name, bool sync)
         return fd;
     if (mkdirat(parent, name, DIR_MODE) != 0 && errno != EEXIST)
         return -1;
-    if (sync && fsync(parent) != 0)
+    if (sync && fsync(parent) != 0) {
+        int errnum = errno;
+        unlinkat(parent, name, AT_REMOVEDIR); /* so that the next one to come does not take it for durable */
+        errno = errnum;
         return -1;
+    }
     return openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
@@ -187,6 +192,12 @@ enum err segment_dir_open(struct str mountpath, bool sync, struct segment_dir **
         log_error(STR_NONE, "mountpath not usable", "path=%s errno=%s", log_quote(mountpath), strerrorname_np(errno));
         goto out;
     }
+    /* a former process may have ended between making a directory and its fsync() */
+    if (sync && (fsync(root) != 0 || fsync(d->segments_fd) != 0)) {
+        e = err_from_errno(errno);
+        log_error(STR_NONE, "mountpath fsync failed", "path=%s errno=%s", log_quote(mountpath), strerrorname_np(errno));
+        goto out;
+    }
     if ((e = staging_clean(d)) != ERR_OK)
         goto out;
     d->tmpfile = tmpfile_works(d);
@@ -225,6 +236,7 @@ void segment_dir_use_names(struct segment_dir *d)
 enum err segment_stage(struct segment_dir *d, uint64_t size_hint, struct segment_staged *out)
 {
     struct segment_staged s = {.dir = d, .fd = -1};
+    off_t reserve = size_hint < RESERVE_MAX ? (off_t)size_hint : RESERVE_MAX;
 
     segment_id_new(&s.id);
     if (d->tmpfile) {
@@ -236,8 +248,8 @@ enum err segment_stage(struct segment_dir *d, uint64_t size_hint, struct segment
     if (s.fd < 0)
         return segment_failed(d, &s.id, "segment not staged");
     /* a disk that is too full says so before the body is read */
-    if (size_hint > RESERVE_MIN && fallocate(s.fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size_hint) != 0 &&
-        errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR) {
+    if (size_hint > RESERVE_MIN && fallocate(s.fd, FALLOC_FL_KEEP_SIZE, 0, reserve) != 0 && errno != EOPNOTSUPP &&
+        errno != ENOSYS && errno != EINTR) {
         enum err e = segment_failed(d, &s.id, "segment not reserved");
         segment_discard(&s);
         return e;

@@ -1,10 +1,58 @@
 #include "unit.h"
 
+#include <errno.h>
 #include <sys/mount.h>
 
 #include "base/hash.h"
 #include "target/segment.h"
 #include "target_dir.h"
+
+/* ---- calls of segment.c that can be made to fail (linked with --wrap) ---- */
+
+enum fault { FAULT_NONE, FAULT_FSYNC, FAULT_FDATASYNC, FAULT_LINK, FAULT_PWRITE, FAULT_SHORT_PWRITE };
+static enum fault fault;
+static int syncs;
+
+int __real_fsync(int fd);
+int __real_fdatasync(int fd);
+int __real_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags);
+ssize_t __real_pwrite(int fd, const void *p, size_t n, off_t at);
+int __wrap_fsync(int fd);
+int __wrap_fdatasync(int fd);
+int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags);
+ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at);
+
+static bool fails(enum fault which)
+{
+    errno = EIO;
+    return fault == which;
+}
+
+int __wrap_fsync(int fd)
+{
+    syncs++;
+    return fails(FAULT_FSYNC) ? -1 : __real_fsync(fd);
+}
+
+int __wrap_fdatasync(int fd)
+{
+    syncs++;
+    return fails(FAULT_FDATASYNC) ? -1 : __real_fdatasync(fd);
+}
+
+int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
+{
+    return fails(FAULT_LINK) ? -1 : __real_linkat(from_fd, from, to_fd, to, flags);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at)
+{
+    if (fault == FAULT_SHORT_PWRITE && n > 1000)
+        n = 1000;
+    return fails(FAULT_PWRITE) ? -1 : __real_pwrite(fd, p, n, at);
+}
+
+/* ---- */
 
 struct fixture {
     struct test_dir tmp;
@@ -329,6 +377,68 @@ static void full_disk_is_no_space_and_leaves_nothing(void **state)
     free(p);
 }
 
+static void failed_call_is_an_error_and_leaves_nothing(void **state)
+{
+    static const enum fault faults[] = {FAULT_FSYNC, FAULT_FDATASYNC, FAULT_LINK, FAULT_PWRITE};
+    struct fixture *f = *state;
+    int fds = test_open_fds();
+
+    for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++) {
+        struct segment_staged s;
+        assert_int_equal(segment_stage(f->dir, 0, &s), ERR_OK);
+        assert_int_equal(segment_write(&s, "hello", 5), ERR_OK);
+        fault = faults[i];
+        assert_int_equal(segment_seal(&s, STR("d")), ERR_IO);
+        fault = FAULT_NONE;
+        assert_int_equal(s.fd, -1);
+        assert_int_equal(test_files_below(f->tmp.path), 0);
+    }
+    assert_true(test_open_fds() - fds <= 4); /* fan-out directories stay open */
+}
+
+static void short_writes_are_continued(void **state)
+{
+    struct fixture *f = *state;
+    char *p = test_content(100000, 4);
+    struct segment_footer ft;
+    struct segment_id id;
+
+    fault = FAULT_SHORT_PWRITE;
+    id = put(f->dir, p, 100000, STR("desc"));
+    fault = FAULT_NONE;
+    assert_int_equal(footer(f, &id, &ft), ERR_OK);
+    segment_footer_release(&ft);
+    assert_int_equal(verify(f, &id, 0, 100000, NULL), ERR_OK);
+    free(p);
+}
+
+static void fan_out_directory_that_is_not_durable_is_made_again(void **state)
+{
+    struct fixture *f = *state;
+    struct segment_staged s, t;
+
+    assert_int_equal(segment_stage(f->dir, 0, &s), ERR_OK);
+    assert_int_equal(segment_stage(f->dir, 0, &t), ERR_OK);
+    t.id.b[SEGMENT_ID_LEN - 1] = s.id.b[SEGMENT_ID_LEN - 1]; /* same directory */
+    fault = FAULT_FSYNC;
+    assert_int_equal(segment_seal(&s, STR("d")), ERR_IO);
+    fault = FAULT_NONE;
+    syncs = 0;
+    assert_int_equal(segment_seal(&t, STR("d")), ERR_OK);
+    assert_int_equal(syncs, 3); /* file, segments/, fan-out directory */
+}
+
+static void async_never_syncs(void **state)
+{
+    struct fixture *f = *state;
+
+    segment_dir_close(f->dir);
+    syncs = 0;
+    assert_int_equal(segment_dir_open(str_z(f->tmp.path), false, &f->dir), ERR_OK);
+    put(f->dir, "12345", 5, STR("d"));
+    assert_int_equal(syncs, 0);
+}
+
 static void unusable_mountpath_is_refused(void **state)
 {
     struct segment_dir *d;
@@ -350,6 +460,10 @@ int main(void)
         CASE(truncated_or_swapped_file_is_found),
         CASE(ids_sort_by_age_and_parse_back),
         CASE(each_sees_all_and_passes_over_strangers),
+        CASE(failed_call_is_an_error_and_leaves_nothing),
+        CASE(short_writes_are_continued),
+        CASE(fan_out_directory_that_is_not_durable_is_made_again),
+        CASE(async_never_syncs),
         cmocka_unit_test(full_disk_is_no_space_and_leaves_nothing),
         cmocka_unit_test(unusable_mountpath_is_refused),
     };
