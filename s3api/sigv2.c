@@ -213,9 +213,15 @@ static void put_amz_fields(struct pen *w, const struct field *f, size_t n)
     }
 }
 
-/* "/bucket/key?acl&versionId=..." with the path as it was sent. `bare`: "k=" is written "k", as some clients sign what
- * they send as "k=". */
-static void put_resource(struct pen *w, const struct auth_input *in, bool bare)
+/* Two habits of clients, both tried: */
+enum {
+    SIGN_BARE = 1,  /* "k=" is sent but "k" is signed */
+    SIGN_SLASH = 2, /* "/bucket" is sent but "/bucket/" is signed (boto3 for any operation on a bucket) */
+    SIGN_HABITS = 4
+};
+
+/* "/bucket/key?acl&versionId=..." with the path as it was sent. */
+static void put_resource(struct pen *w, const struct auth_input *in, unsigned habits)
 {
     char sep = '?';
 
@@ -224,6 +230,8 @@ static void put_resource(struct pen *w, const struct auth_input *in, bool bare)
         pen_str(w, in->bucket_from_host);
     }
     pen_str(w, in->req->path.n ? in->req->path : STR("/"));
+    if (habits & SIGN_SLASH)
+        pen_char(w, '/');
     for (size_t k = 0; k < SUB_RESOURCES; k++)
         for (size_t i = 0; i < in->query_count; i++) {
             const struct query_param *q = &in->query[i];
@@ -232,7 +240,7 @@ static void put_resource(struct pen *w, const struct auth_input *in, bool bare)
             pen_char(w, sep);
             sep = '&';
             pen_str(w, q->name);
-            if (q->value.n || (q->has_value && !bare))
+            if (q->value.n || (q->has_value && !(habits & SIGN_BARE)))
                 pen_char(w, '=');
             pen_str(w, q->value);
         }
@@ -249,7 +257,7 @@ static size_t text_room(const struct auth_input *in, const struct sigv2 *s, stru
     return room;
 }
 
-static struct str text_to_sign(const struct auth_input *in, const struct sigv2 *s, bool bare, struct arena *a)
+static struct str text_to_sign(const struct auth_input *in, const struct sigv2 *s, unsigned habits, struct arena *a)
 {
     struct str md5 = header_or_query(in, s, STR("content-md5"));
     struct str type = header_or_query(in, s, STR("content-type"));
@@ -263,7 +271,7 @@ static struct str text_to_sign(const struct auth_input *in, const struct sigv2 *
     pen_line(&w, type);
     pen_line(&w, s->date);
     put_amz_fields(&w, fields, n);
-    put_resource(&w, in, bare);
+    put_resource(&w, in, habits);
     return pen_text(&w);
 }
 
@@ -277,6 +285,14 @@ static bool matches(const struct cred *k, const struct sigv2 *s, struct str text
     return str_eq_secret(s->signature, str_n(b64, sizeof(b64)));
 }
 
+/* "/bucket", and nothing behind it. */
+static bool is_bucket_path(const struct auth_input *in)
+{
+    struct str path = in->req->path;
+
+    return !in->bucket_from_host.n && path.n > 1 && str_find_char(str_skip(path, 1), '/') == SIZE_MAX;
+}
+
 enum err sigv2_check(struct creds *creds, const struct auth_input *in, const struct sigv2 *s, struct arena *a,
                      struct auth_failure *why)
 {
@@ -285,8 +301,11 @@ enum err sigv2_check(struct creds *creds, const struct auth_input *in, const str
     why->signature = s->signature;
     if (!creds_find(creds, s->access_key, &k))
         return ERR_INVALID_ACCESS_KEY;
-    struct str text = text_to_sign(in, s, false, a);
-    bool ok = matches(&k, s, text) || matches(&k, s, text_to_sign(in, s, true, a));
+    struct str text = text_to_sign(in, s, 0, a);
+    bool ok = matches(&k, s, text);
+    for (unsigned habits = 1; !ok && habits < SIGN_HABITS; habits++)
+        if (!(habits & SIGN_SLASH) || is_bucket_path(in))
+            ok = matches(&k, s, text_to_sign(in, s, habits, a));
     explicit_bzero(&k, sizeof(k));
     if (ok)
         return ERR_OK;

@@ -76,6 +76,15 @@ void loop_defer(struct loop *l, struct post *p)
     l->deferred_tail = &p->next;
 }
 
+static void wake(struct loop *l)
+{
+    uint64_t one = 1;
+
+    /* fails only when the counter is full, and then the loop wakes anyway */
+    if (write(l->wake->fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+        abort();
+}
+
 void loop_post(struct loop *l, struct post *p)
 {
     struct post *head = atomic_load_explicit(&l->mailbox, memory_order_relaxed);
@@ -83,12 +92,8 @@ void loop_post(struct loop *l, struct post *p)
     do
         p->next = head;
     while (!atomic_compare_exchange_weak_explicit(&l->mailbox, &head, p, memory_order_release, memory_order_relaxed));
-    if (head == NULL) {
-        uint64_t one = 1;
-        /* fails only when the counter is full, and then the loop wakes anyway */
-        if (write(l->wake->fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-            abort();
-    }
+    if (head == NULL)
+        wake(l);
 }
 
 static void mailbox_take(struct loop *l)
@@ -381,18 +386,10 @@ void loop_run(struct loop *l)
         loop_turn(l, MAX_WAIT_MS);
 }
 
-static void on_stop(struct post *p)
-{
-    free(p);
-}
-
 void loop_stop(struct loop *l)
 {
-    struct post *p = NEW(struct post);
-
-    p->fn = on_stop;
     atomic_store_explicit(&l->stop, true, memory_order_release);
-    loop_post(l, p);
+    wake(l);
 }
 
 uint64_t loop_longest_turn_ns(struct loop *l, bool reset)
