@@ -1,18 +1,8 @@
-"""Fixtures for tests that drive a server with real S3 clients.
-
-The server is SLUICE_ENDPOINT when set; otherwise the binary SLUICE_BIN (default build/release/sluice) is started on a free
-port with a fresh data directory, and stopped at the end.
-"""
-
 import http.client
+import itertools
 import os
-import pathlib
-import re
-import shutil
-import subprocess
-import tempfile
+import ssl
 import threading
-import time
 import urllib.parse
 import uuid
 
@@ -20,100 +10,111 @@ import boto3
 import pytest
 from botocore.config import Config
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import server as srv
+
+_names = itertools.count()
 
 
-class Server:
-    """One running server: where it listens and who may use it."""
-
-    def __init__(self, endpoint, access_key="test", secret_key="test-secret"):
-        self.endpoint = endpoint
-        self.access_key = access_key
-        self.secret_key = secret_key
-        self.host = urllib.parse.urlsplit(endpoint).netloc
-
-    def client(self, **options):
-        config = {"retries": {"max_attempts": 1}, "s3": {"addressing_style": "path"}}
-        config.update(options)
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name="us-east-1",
-            verify=False,
-            config=Config(**config),
-        )
-
-    def presigned(self, method, **params):
-        return self.client().generate_presigned_url(method, Params=params)
-
-
-def start(binary, data, log):
-    env = dict(os.environ, SLUICE_ACCESS_KEY="test", SLUICE_SECRET_KEY="test-secret")
-    command = [str(binary), "serve", "--data", data, "--listen", "127.0.0.1:0"]
-    process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"https?://(127\.0\.0\.1:\d+)|listen\w*=\"?(127\.0\.0\.1:\d+)", pathlib.Path(log.name).read_text())
-        if found:
-            return process, "http://" + (found.group(1) or found.group(2))
-        time.sleep(0.05)
-    process.kill()
-    raise RuntimeError("the server did not start:\n" + pathlib.Path(log.name).read_text())
+def pytest_report_header(config):
+    return f"sluice binary: {srv.binary()}"
 
 
 @pytest.fixture(scope="session")
 def server():
-    endpoint = os.environ.get("SLUICE_ENDPOINT")
-    if endpoint:
-        yield Server(endpoint, os.environ.get("SLUICE_ACCESS_KEY", "test"), os.environ.get("SLUICE_SECRET_KEY", "test-secret"))
-        return
-    work = tempfile.mkdtemp(prefix="sluice-conformance-")
-    data = os.path.join(work, "data")
-    os.mkdir(data)
-    with open(os.path.join(work, "log"), "w") as log:
-        process, endpoint = start(os.environ.get("SLUICE_BIN", ROOT / "build/release/sluice"), data, log)
-        yield Server(endpoint)
-        process.terminate()
-        try:
-            status = process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            status = process.wait()
-    text = pathlib.Path(work, "log").read_text()
-    shutil.rmtree(work)
-    assert status == 0, "the server ended with %d:\n%s" % (status, text[-4000:])
+    s = srv.Server().start()
+    yield s
+    code = s.stop()
+    log = s.log_path.read_text(errors="replace")
+    s.clean()
+    assert code == 0, f"the server ended with {code}:\n{log[-4000:]}"
+    assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log and "LeakSanitizer" not in log, log[-8000:]
 
 
-@pytest.fixture(scope="session")
-def s3(server):
-    return server.client()
+@pytest.fixture(params=["http", "https"])
+def scheme(request):
+    return request.param
+
+
+class Endpoint:
+    """Where a client connects: URL, credentials, and the CA to trust."""
+
+    def __init__(self, server, scheme):
+        self.server, self.scheme = server, scheme
+        self.url = server.http if scheme == "http" else server.https
+        self.host = self.url.split("//")[1]
+        self.port = server.port if scheme == "http" else server.tls_port
+        self.ca = str(server.cert) if scheme == "https" else None
+        self.access_key, self.secret_key = srv.ACCESS_KEY, srv.SECRET_KEY
+
+    def env(self, ca: bool = True) -> dict:
+        e = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        e.update(AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key, AWS_DEFAULT_REGION="us-east-1",
+                 AWS_EC2_METADATA_DISABLED="true", AWS_CONFIG_FILE="/dev/null", AWS_SHARED_CREDENTIALS_FILE="/dev/null")
+        if ca and self.ca:
+            e["AWS_CA_BUNDLE"] = self.ca
+        return e
+
+    def client(self, secret=None, access=None, **config):
+        config.setdefault("s3", {"addressing_style": "path"})
+        config.setdefault("retries", {"max_attempts": 0})
+        return boto3.client("s3", endpoint_url=self.url, aws_access_key_id=access or self.access_key,
+                            aws_secret_access_key=secret or self.secret_key, region_name=config.pop("region", "us-east-1"),
+                            verify=self.ca or False, config=Config(**config))
+
+    def presigned(self, method, **params):
+        return self.client().generate_presigned_url(method, Params=params)
+
+    def connection(self):
+        if self.ca:
+            return http.client.HTTPSConnection("localhost", self.port, timeout=30, context=ssl.create_default_context(cafile=self.ca))
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+
+
+@pytest.fixture
+def endpoint(server, scheme):
+    return Endpoint(server, scheme)
+
+
+@pytest.fixture
+def http_endpoint(server):
+    return Endpoint(server, "http")
+
+
+@pytest.fixture
+def s3(endpoint):
+    return endpoint.client()
+
+
+def new_bucket_name() -> str:
+    return f"b{next(_names)}-{uuid.uuid4().hex[:12]}"
+
+
+def empty_bucket(s3, name):
+    for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=name):
+        for u in page.get("Uploads", []):
+            s3.abort_multipart_upload(Bucket=name, Key=u["Key"], UploadId=u["UploadId"])
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
+        keys = [{"Key": o["Key"]} for o in page.get("Contents", [])]
+        if keys:
+            s3.delete_objects(Bucket=name, Delete={"Objects": keys, "Quiet": True})
 
 
 @pytest.fixture
 def bucket(s3):
-    name = "t-" + uuid.uuid4().hex[:20]
+    name = new_bucket_name()
     s3.create_bucket(Bucket=name)
     yield name
-    for upload in s3.list_multipart_uploads(Bucket=name).get("Uploads", []):
-        s3.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
-    while True:
-        page = s3.list_objects_v2(Bucket=name)
-        if page.get("Contents"):
-            s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": o["Key"]} for o in page["Contents"]], "Quiet": True})
-        if not page["IsTruncated"]:
-            break
+    empty_bucket(s3, name)
     s3.delete_bucket(Bucket=name)
 
 
 @pytest.fixture
-def http_request(server):
+def http_request(endpoint):
     """Sends one raw request, for what SDKs can't or won't send; answers (status, headers, body)."""
 
     def send(method, target, body=None, headers=None):
         url = urllib.parse.urlsplit(target)
-        connection = http.client.HTTPConnection(server.host, timeout=30)
+        connection = endpoint.connection()
         path = url.path + ("?" + url.query if url.query else "")
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in (headers or {}).items():
