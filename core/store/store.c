@@ -222,19 +222,22 @@ static enum err check_bucket_purge(const struct bucket_purge_req *r)
 /* ---- the wrappers ---- */
 
 /* Every request begins with its arena (in obj_get_req: its head does). */
-#define M(m)  _Static_assert(offsetof(struct m##_req, ARENA) == 0, "the arena comes first");
-#define ARENA arena
-M(obj_head)
-M(obj_put)
-M(obj_delete) M(obj_copy) M(obj_list) M(upload_create) M(upload_part) M(upload_complete) M(upload_abort) M(upload_list)
-    M(part_list) M(bucket_purge)
-#undef ARENA
-#define ARENA head.arena
-        M(obj_get)
-#undef ARENA
-#undef M
+#define ARENA_FIRST(request, arena) _Static_assert(offsetof(struct request, arena) == 0, "the arena comes first")
+ARENA_FIRST(obj_head_req, arena);
+ARENA_FIRST(obj_get_req, head.arena);
+ARENA_FIRST(obj_put_req, arena);
+ARENA_FIRST(obj_delete_req, arena);
+ARENA_FIRST(obj_copy_req, arena);
+ARENA_FIRST(obj_list_req, arena);
+ARENA_FIRST(upload_create_req, arena);
+ARENA_FIRST(upload_part_req, arena);
+ARENA_FIRST(upload_complete_req, arena);
+ARENA_FIRST(upload_abort_req, arena);
+ARENA_FIRST(upload_list_req, arena);
+ARENA_FIRST(part_list_req, arena);
+ARENA_FIRST(bucket_purge_req, arena);
 
-            static struct arena *arena_of(const void *req)
+static struct arena *arena_of(const void *req)
 {
     return *(struct arena *const *)req;
 }

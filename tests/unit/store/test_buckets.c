@@ -1,5 +1,10 @@
 #include "unit.h"
 
+#include <ftw.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
 #include "base/mem.h"
 #include "store/buckets.h"
 #include "store/memstore.h"
@@ -9,6 +14,8 @@ static struct meta *meta;
 static struct store *store;
 static struct buckets *buckets;
 static struct arena arena;
+static struct offload *pool;
+static char dir[64];
 
 static int setup(void **state)
 {
@@ -272,6 +279,105 @@ static void lists_are_ordered_pages(void **state)
     assert_false(page.truncated);
 }
 
+/* Several loops create and delete the same names while others look: each creation has one winner. */
+enum { LOOPS = 3, NAMES = 40 };
+
+struct racer {
+    pthread_t thread;
+    struct loop *loop;
+    int won;
+};
+
+static atomic_int racing;
+
+static void race_once(struct racer *r, struct store *own, int i)
+{
+    struct arena mine = ARENA_INIT;
+    struct str name = arena_printf(&mine, "name-%d", i / 2);
+    struct bucket_create_req create_req = {.arena = &mine, .name = name, .owner = STR("me")};
+    struct bucket_create_res created = {0};
+    struct bucket_delete_req delete_req = {&mine, own, name};
+    struct bucket_delete_res deleted;
+    struct bucket_page page;
+    struct wait w = {0};
+
+    call_begin(&w.call, r->loop, done);
+    if (i % 2)
+        buckets_delete(buckets, &delete_req, &deleted, &w.call);
+    else
+        buckets_create(buckets, &create_req, &created, &w.call);
+    while (!w.done) {
+        buckets_list(buckets, &mine, STR("name-1"), STR_NONE, 5, &page);
+        loop_turn(r->loop, 1);
+    }
+    r->won += w.call.err == ERR_OK;
+    arena_release(&mine);
+}
+
+static void *race(void *arg)
+{
+    struct racer *r = arg;
+
+    r->loop = loop_new();
+    loop_adopt(r->loop);
+    struct store *own = memstore_new(r->loop);
+    for (int i = 0; i < 2 * NAMES; i += 2)
+        race_once(r, own, i);
+    atomic_fetch_sub(&racing, 1);
+    while (atomic_load(&racing) > 0)
+        loop_turn(r->loop, 1);
+    for (int i = 1; i < 2 * NAMES; i += 2)
+        race_once(r, own, i);
+    store_close(own);
+    loop_free(r->loop);
+    return NULL;
+}
+
+static void loops_share_the_directory(void **state)
+{
+    struct racer racers[LOOPS] = {0};
+    struct bucket_page page;
+    int won = 0;
+
+    (void)state;
+    atomic_store(&racing, LOOPS);
+    for (int i = 0; i < LOOPS; i++)
+        assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+    for (int i = 0; i < LOOPS; i++) {
+        pthread_join(racers[i].thread, NULL);
+        won += racers[i].won;
+    }
+    assert_int_equal(won, 2 * NAMES); /* made once, removed once */
+    buckets_list(buckets, &arena, STR_NONE, STR_NONE, 10, &page);
+    assert_int_equal(page.count, 0);
+}
+
+static int setup_local(void **state)
+{
+    (void)state;
+    pool = offload_new("test", 2, 64);
+    snprintf(dir, sizeof(dir), "/tmp/sluice-buckets-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(meta_local_open(str_z(dir), pool, &meta), ERR_OK);
+    store = memstore_new(loop);
+    assert_int_equal(buckets_open(meta, &buckets), ERR_OK);
+    return 0;
+}
+
+static int remove_file(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st, (void)kind, (void)at;
+    return remove(path);
+}
+
+static int teardown_local(void **state)
+{
+    teardown(state);
+    offload_free(pool);
+    nftw(dir, remove_file, 16, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -286,6 +392,8 @@ int main(void)
         T(unreadable_records_are_passed_over),
         T(opening_loads_what_is_there),
         T(lists_are_ordered_pages),
+        T(loops_share_the_directory),
+        cmocka_unit_test_setup_teardown(loops_share_the_directory, setup_local, teardown_local),
     };
 
     loop = loop_new();
