@@ -113,7 +113,7 @@ static enum err trailer_field(struct chunk_parser *p, struct str line)
         p->got_trailer_signature = true;
         return check_signature(p, STR("AWS4-HMAC-SHA256-TRAILER"), STR_NONE, &p->trailer_sha256, p->trailer_signature);
     }
-    if (p->got_trailer || p->announced == HASH_NONE || checksum_by_header_name(name) != p->announced)
+    if (p->got_trailer || p->gap || p->announced == HASH_NONE || checksum_by_header_name(name) != p->announced)
         return ERR_MALFORMED_TRAILER;
     if (p->is_signed) {
         struct str canonical = checksum_header_name(p->announced);
@@ -135,17 +135,18 @@ static enum err check_trailers(const struct chunk_parser *p)
     return ERR_OK;
 }
 
+/* One empty line too many is usual: S3's own examples and minio-go end the trailer with "\n\r\n" before the signature, and minio-go puts
+ * "\n\r\n\r\n" behind an unsigned one. */
 static enum err trailer_line(struct chunk_parser *p, struct str line)
 {
+    bool may_go_on = p->has_trailers && (!p->gap || (p->is_signed && !p->got_trailer_signature));
+
     if (line.n)
-        return p->has_trailers ? trailer_field(p, line) : ERR_INCOMPLETE_BODY;
-    /* S3's own examples end the trailer with "\n\r\n" before the signature */
-    if (p->is_signed && p->got_trailer && !p->got_trailer_signature && !p->gap) {
-        p->gap = true;
-        return ERR_OK;
-    }
-    p->state = CHUNK_END;
-    return check_trailers(p);
+        return may_go_on ? trailer_field(p, line) : ERR_INCOMPLETE_BODY;
+    if (p->gap || !p->has_trailers)
+        p->state = CHUNK_END;
+    p->gap = true;
+    return ERR_OK;
 }
 
 /* A whole line with its "\n". Only behind the payload a bare "\n" will do. */
@@ -213,10 +214,10 @@ enum err chunk_parse(struct chunk_parser *p, char *buf, size_t n, size_t *out_n)
 
 enum err chunk_parser_end(const struct chunk_parser *p)
 {
-    if (p->state == CHUNK_END)
-        return ERR_OK;
-    /* the last empty line may be missing: all that it would confirm was checked */
-    return p->state == CHUNK_TRAILER && p->line_n == 0 ? check_trailers(p) : ERR_INCOMPLETE_BODY;
+    /* the last empty line may be missing: all that it would confirm is checked */
+    if (p->state != CHUNK_END && (p->state != CHUNK_TRAILER || p->line_n))
+        return ERR_INCOMPLETE_BODY;
+    return check_trailers(p);
 }
 
 /* ---- the source ---- */

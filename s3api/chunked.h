@@ -28,7 +28,7 @@ enum chunk_state {
     CHUNK_DATA,     /* in the payload of a chunk */
     CHUNK_DATA_END, /* in the "\r\n" behind it */
     CHUNK_TRAILER,  /* in the lines behind the last chunk */
-    CHUNK_END,      /* the empty line was seen: nothing may follow */
+    CHUNK_END,      /* nothing may follow */
 };
 
 struct chunk_parser {
@@ -39,7 +39,7 @@ struct chunk_parser {
     enum chunk_state state;
     bool is_signed, has_trailers;
     bool got_trailer, got_trailer_signature;
-    bool gap;            /* an empty line between the two was skipped */
+    bool gap;            /* an empty line was seen behind the last chunk */
     bool small;          /* the last chunk was smaller than CHUNK_SIZE_MIN */
     uint64_t seen;       /* decoded bytes in all chunks so far, the current one whole */
     uint64_t chunk_left; /* bytes of this chunk still to come */

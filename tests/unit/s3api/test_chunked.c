@@ -248,6 +248,10 @@ static void unsigned_frames(void **state)
                      ERR_OK); /* no least size */
     assert_int_equal(parse_unsigned("0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n", HASH_CRC32, 0), ERR_OK);
     assert_int_equal(parse_unsigned("3\r\nabc\r\n0\r\nX-Amz-Checksum-CRC32: NSRBwg== \n\n", HASH_CRC32, 3), ERR_OK);
+    /* as minio-go ends it */
+    assert_int_equal(parse_unsigned("3\r\nabc\r\n0\r\nx-amz-checksum-crc32:NSRBwg==\n\r\n\r\n", HASH_CRC32, 3), ERR_OK);
+    assert_int_equal(parse_unsigned("3\r\nabc\r\n0\r\n" CRC "\r\n\r\n\r\n", HASH_CRC32, 3), ERR_INCOMPLETE_BODY);
+    assert_int_equal(parse_unsigned("3\r\nabc\r\n0\r\n\r\n" CRC "\r\n", HASH_CRC32, 3), ERR_INCOMPLETE_BODY);
     assert_int_equal(parse_unsigned("3\r\nabc\r\n0\r\n\r\n", HASH_NONE, 3), ERR_OK);
     assert_int_equal(parse_unsigned("0000000000000003\r\nabc\r\n0\r\n\r\n", HASH_NONE, 3), ERR_OK);
 }
