@@ -29,12 +29,17 @@ static bool is_token(struct str s)
 
 /* ---- the end of the head ---- */
 
+/* What can't begin a request line is refused at once: a TLS hello has no line end to wait for. */
+static bool begins_badly(const struct head_scan *s, const char *p, size_t n)
+{
+    return s->line == s->start && n > s->start && !is_token_char(p[s->start]) && p[s->start] != '\r';
+}
+
 ssize_t head_scan(struct head_scan *s, const char *p, size_t n)
 {
-    /* what can't begin a request line is refused at once: a TLS hello has no line end to wait for */
-    if (n > s->start && s->line == s->start && !is_token_char(p[s->start]) && p[s->start] != '\r')
-        return -1;
     while (s->at < n) {
+        if (begins_badly(s, p, n))
+            return -1;
         const char *lf = memchr(p + s->at, '\n', n - s->at);
         if (!lf) {
             s->at = n;
@@ -45,16 +50,11 @@ ssize_t head_scan(struct head_scan *s, const char *p, size_t n)
             return -1; /* bare LF */
         bool empty = end == s->line + 1;
         s->at = s->line = end + 1;
-        if (!empty) {
-            s->lines++;
-        } else if (s->lines > 0) {
-            s->lines++;
+        s->lines += !empty || s->lines > 0;
+        if (empty && s->lines > 0)
             return (ssize_t)s->at;
-        } else {
-            s->start = s->at;
-            if (s->start > 2 * HTTP_EMPTY_LINES_MAX)
-                return -1;
-        }
+        if (empty && (s->start = s->at) > 2 * HTTP_EMPTY_LINES_MAX)
+            return -1;
     }
     return 0;
 }

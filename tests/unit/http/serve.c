@@ -111,6 +111,7 @@ static void responded(struct call *call)
 {
     struct exchange *x = CONTAINER(call, struct exchange, call);
 
+    atomic_fetch_add(&x->serve->finished, 1);
     if (call->err != ERR_OK)
         atomic_fetch_add(&x->serve->responds_failed, 1);
     buf_release(&x->echo);
