@@ -199,11 +199,16 @@ void memobject_unref(struct memobject *o)
 
 uint32_t memupload_seek(const struct memupload *u, uint32_t number)
 {
-    uint32_t at = u->part_count;
+    uint32_t low = 0, high = u->part_count;
 
-    while (at && u->parts[at - 1].info.number >= number)
-        at--;
-    return at;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (u->parts[mid].info.number < number)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
 }
 
 void memupload_put(struct memupload *u, const struct part_info *info, struct memblob *blob)
