@@ -136,7 +136,7 @@ void memstore_upload_part(struct store *s, const struct upload_part_req *req, st
     struct memupload *u;
     enum err e = find_upload(MEMSTORE(s), req->bucket, req->key, req->upload_id, &b, &u);
 
-    if (e == ERR_OK && req->check->checksum != HASH_NONE && req->check->checksum != u->alg)
+    if (e == ERR_OK && !upload_takes_checksum(u->alg, req->check->checksum))
         e = ERR_INVALID_REQUEST;
     if (e != ERR_OK) {
         call_finish(c, e);

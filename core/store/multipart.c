@@ -21,7 +21,11 @@ static bool is_the_part(const struct complete_part *asked, const struct part_inf
 {
     if (!stored || !etag_matches(&stored->etag, asked->etag))
         return false;
-    return asked->checksum.n == 0 || digest_eq(&asked->checksum, &stored->checksum.digest);
+    if (asked->checksum.n == 0 || digest_eq(&asked->checksum, &stored->checksum.digest))
+        return true;
+    /* verified when the part came, and not kept: see upload_takes_checksum() */
+    return asked->checksum.alg != stored->checksum.digest.alg &&
+           upload_takes_checksum(stored->checksum.digest.alg, asked->checksum.alg);
 }
 
 static void add_checksum(struct multipart *m, const struct part_info *part)

@@ -184,3 +184,8 @@ bool upload_checksum(enum hash_alg *alg, enum checksum_type *type)
         *type = *alg == HASH_CRC64NVME ? CHECKSUM_FULL_OBJECT : CHECKSUM_COMPOSITE;
     return *type == CHECKSUM_FULL_OBJECT ? hash_can_combine(*alg) : *alg != HASH_CRC64NVME;
 }
+
+bool upload_takes_checksum(enum hash_alg upload, enum hash_alg part)
+{
+    return part == HASH_NONE || part == upload || upload == HASH_CRC64NVME;
+}

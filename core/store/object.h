@@ -76,6 +76,9 @@ bool key_rolls_up(struct str key, struct str prefix, struct str delimiter, struc
 /* Fills in what an upload's creator left open (nothing asked: CRC64NVME over the full object). False when the two can't go
  * together: full-object checksums need a CRC, CRC64NVME is never composite (S3 User Guide, "Checking object integrity"). */
 bool upload_checksum(enum hash_alg *alg, enum checksum_type *type);
+/* Whether a part may come with this checksum (HASH_NONE: with none). Creators that ask for nothing get CRC64NVME, and boto3
+ * sends CRC32 with every part nevertheless: such a digest is verified, and the upload's own is kept. */
+bool upload_takes_checksum(enum hash_alg upload, enum hash_alg part);
 
 /* Part of an object that is wanted. */
 enum range_kind { RANGE_ALL, RANGE_FROM_TO, RANGE_FROM, RANGE_LAST };
