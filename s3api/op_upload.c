@@ -92,7 +92,7 @@ enum step_next complete_multipart_upload(struct op *op)
     c->req.upload_id = s3_query(r, STR("uploadId"));
     if ((e = objreq_refuse_unsupported(r)) != ERR_OK || (e = parse_headers(r, &c->req)) != ERR_OK)
         return op_fail(op, e);
-    c->read = (struct s3_read_req){.request = r, .max = COMPLETE_BODY_MAX};
+    c->read = (struct s3_read_req){.request = r, .max = COMPLETE_BODY_MAX, .digests_object = true};
     s3_read_xml(r, &c->read, &c->xml, op_call(op, complete_parsed));
     return STEP_WAIT;
 }
@@ -196,8 +196,12 @@ static enum err parse_parts(struct s3_request *r, const struct xml_doc *doc, str
     for (const struct xml_node *n = xml_first(doc, root); n; n = xml_next(doc, root, n)) {
         if (!str_eq(n->name, STR("Part")))
             continue;
-        if ((e = parse_part(r, doc, n, &parts[q->part_count++])) != ERR_OK)
+        if ((e = parse_part(r, doc, n, &parts[q->part_count])) != ERR_OK)
             return e;
+        /* before the store meets a small part that is only in the wrong place */
+        if (q->part_count && parts[q->part_count].number <= parts[q->part_count - 1].number)
+            return ERR_INVALID_PART_ORDER;
+        q->part_count++;
     }
     q->parts = parts;
     return ERR_OK;

@@ -84,7 +84,8 @@ static enum step_next read_begin(struct op *op)
 {
     struct reader *rd = OP(op, struct reader);
     struct s3_request *r = rd->request;
-    enum err e = body_open(r->http, r->who, r->env->cpu, &rd->body);
+    enum err e = rd->req->digests_object ? body_open_complete(r->http, r->who, r->env->cpu, &rd->body)
+                                         : body_open(r->http, r->who, r->env->cpu, &rd->body);
 
     if (e != ERR_OK && rd->body.message.n > 0)
         reply_error(r, e, STR_FMT, STR_ARG(rd->body.message));

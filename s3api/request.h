@@ -69,6 +69,7 @@ struct s3_read_req {
     struct s3_request *request;
     size_t max;
     bool need_digest;
+    bool digests_object; /* x-amz-checksum-* is about the object that is completed, not about these bytes */
 };
 struct s3_read_res {
     struct str body; /* in the request's arena */
