@@ -264,6 +264,16 @@ def test_checksum_of_a_part(s3, bucket):
     assert got["Body"].read() == b"tail"
 
 
+def test_checksum_of_a_part(s3, bucket):
+    u = Upload(s3, bucket, ChecksumAlgorithm="CRC32")
+    u.part(1, PART)
+    u.part(2, b"tail")
+    u.complete()
+    got = s3.get_object(Bucket=bucket, Key="k", PartNumber=2, ChecksumMode="ENABLED")
+    assert (got["ChecksumCRC32"], got["ChecksumType"]) == (crc32(b"tail"), "COMPOSITE")
+    assert got["Body"].read() == b"tail"
+
+
 # ---- lists
 
 

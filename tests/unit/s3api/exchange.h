@@ -1,7 +1,7 @@
 /* exchange.h - one S3 request against a store in memory, without sockets: for tests of operations.
  *
- * Shape    exchange_open() once, exchange() per request: fills an http_req, runs the loop until the answer's body was
- * read. Owns     the world owns everything; an answer lives until the next exchange.
+ * Shape    exchange_open() once, then exchange() per request: it runs the loop until the answer was read to its end.
+ * Owns     the world owns everything; an answer lives until the next exchange.
  */
 #ifndef SLUICE_TESTS_EXCHANGE_H
 #define SLUICE_TESTS_EXCHANGE_H
