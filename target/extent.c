@@ -53,6 +53,7 @@ struct extents_source {
     bool cold;                /* the window at pos has been probed and is not */
     bool begun;               /* a segment was open once */
     enum err err;
+    struct extent_hold hold; /* when n > 1 */
     struct work work;
     struct call *whole;
     size_t *n_out;
@@ -323,8 +324,10 @@ static void extents_close(struct source *s)
     struct extents_source *x = CONTAINER(s, struct extents_source, source);
 
     extent_cache_put(x->env.cache, x->file);
-    if (x->list != &x->one)
+    if (x->list != &x->one) {
+        extent_cache_let_go(x->env.cache, &x->hold);
         free(x->list);
+    }
     free(x);
 }
 
@@ -379,6 +382,8 @@ struct source *extent_source_new(const struct extents_env *env, struct segment_d
     }
     x->list = x->n > 1 ? mem_alloc(x->n * sizeof(*x->list)) : &x->one;
     extents_cut(list, n, skip, limit, x->list, &held);
+    if (x->n > 1)
+        extent_cache_hold(x->env.cache, &x->hold, x->list, x->n);
     if (x->n)
         extent_enter(x);
     return &x->source;

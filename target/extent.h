@@ -15,11 +15,6 @@
 #include "base/source.h"
 #include "target/extent_cache.h"
 
-struct extent {
-    struct segment_id id;
-    uint64_t offset, len; /* within the segment's content */
-};
-
 struct extents_env {
     struct extent_cache *cache;
     struct offload *io;

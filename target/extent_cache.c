@@ -38,8 +38,20 @@ struct shard {
     /* in a cache line of its own, as loops on all cores come here */
 } __attribute__((aligned(64)));
 
+/* A segment that is to be removed when nobody holds it any more. */
+struct put_off {
+    struct segment_dir *dir;
+    struct segment_id id;
+};
+
 struct extent_cache {
     struct shard shards[SHARDS];
+    pthread_mutex_t holds_lock;
+    struct { /* guarded by holds_lock */
+        struct extent_hold *list;
+        struct put_off *put_off;
+        size_t count, cap;
+    } held;
     size_t bucket_mask;
     unsigned idle_max; /* per shard */
 };
@@ -64,6 +76,7 @@ struct extent_cache *extent_cache_new(uint32_t open_max)
     while (buckets < c->idle_max * 2u)
         buckets *= 2;
     c->bucket_mask = buckets - 1;
+    pthread_mutex_init(&c->holds_lock, NULL);
     for (int i = 0; i < SHARDS; i++) {
         struct shard *s = &c->shards[i];
         pthread_mutex_init(&s->lock, NULL);
@@ -208,12 +221,6 @@ static void shard_reap(struct shard *s)
     }
 }
 
-void extent_cache_reap(struct extent_cache *c)
-{
-    for (int i = 0; i < SHARDS; i++)
-        shard_reap(&c->shards[i]);
-}
-
 /* Makes `e` known, or takes the entry that another thread has made meanwhile. */
 static enum err insert(struct extent_cache *c, struct entry *e, struct extent_file **out)
 {
@@ -231,7 +238,7 @@ static enum err insert(struct extent_cache *c, struct entry *e, struct extent_fi
     } else {
         e->file.file_size = (uint64_t)st.st_size;
         e->refs = 1;
-        /* Without a name it was unlinked since it was opened, and whoever did that may have called forget() before. */
+        /* Without a name it was unlinked since it was opened, and forget() may have been here before us. */
         if (st.st_nlink) {
             struct entry **bucket = bucket_of(c, s, &e->file.id);
             e->listed = true;
@@ -286,9 +293,64 @@ enum err extent_cache_footer(struct extent_file *f, const struct segment_footer 
     return err;
 }
 
-/* ---- for the owner ---- */
+/* ---- removing, and what holds it up ---- */
 
-void extent_cache_forget(struct extent_cache *c, const struct segment_dir *d, const struct segment_id *id)
+void extent_cache_hold(struct extent_cache *c, struct extent_hold *h, const struct extent *list, size_t n)
+{
+    *h = (struct extent_hold){.list = list, .n = n, .least = list[0].id, .most = list[0].id};
+    for (size_t i = 1; i < n; i++) {
+        if (segment_id_cmp(&list[i].id, &h->least) < 0)
+            h->least = list[i].id;
+        if (segment_id_cmp(&list[i].id, &h->most) > 0)
+            h->most = list[i].id;
+    }
+    pthread_mutex_lock(&c->holds_lock);
+    h->next = c->held.list;
+    if (h->next)
+        h->next->prev = h;
+    c->held.list = h;
+    pthread_mutex_unlock(&c->holds_lock);
+}
+
+void extent_cache_let_go(struct extent_cache *c, struct extent_hold *h)
+{
+    pthread_mutex_lock(&c->holds_lock);
+    *(h->prev ? &h->prev->next : &c->held.list) = h->next;
+    if (h->next)
+        h->next->prev = h->prev;
+    pthread_mutex_unlock(&c->holds_lock);
+}
+
+static bool holds(const struct extent_hold *h, const struct segment_id *id)
+{
+    if (segment_id_cmp(id, &h->least) < 0 || segment_id_cmp(id, &h->most) > 0)
+        return false;
+    for (size_t i = 0; i < h->n; i++)
+        if (segment_id_cmp(&h->list[i].id, id) == 0)
+            return true;
+    return false;
+}
+
+/* Whether somebody holds it; then it is noted for later. */
+static bool is_put_off(struct extent_cache *c, struct segment_dir *d, const struct segment_id *id)
+{
+    const struct extent_hold *h;
+
+    pthread_mutex_lock(&c->holds_lock);
+    for (h = c->held.list; h && !holds(h, id); h = h->next)
+        ;
+    if (h) {
+        if (c->held.count == c->held.cap) {
+            c->held.cap = c->held.cap ? c->held.cap * 2 : 16;
+            c->held.put_off = mem_realloc(c->held.put_off, c->held.cap * sizeof(*c->held.put_off));
+        }
+        c->held.put_off[c->held.count++] = (struct put_off){d, *id};
+    }
+    pthread_mutex_unlock(&c->holds_lock);
+    return h;
+}
+
+static void forget(struct extent_cache *c, const struct segment_dir *d, const struct segment_id *id)
 {
     struct shard *s = shard_of(c, id);
     struct entry *e;
@@ -297,8 +359,55 @@ void extent_cache_forget(struct extent_cache *c, const struct segment_dir *d, co
     if ((e = find(c, s, d, id)) != NULL)
         unlist(c, s, e);
     pthread_mutex_unlock(&s->lock);
-    extent_cache_reap(c);
+    shard_reap(s);
 }
+
+enum err extent_cache_unlink(struct extent_cache *c, struct segment_dir *d, const struct segment_id *id)
+{
+    enum err e;
+
+    if (is_put_off(c, d, id))
+        return ERR_AGAIN;
+    e = segment_unlink(d, id);
+    forget(c, d, id); /* in this order: see insert() */
+    return e;
+}
+
+/* Takes those of `d` from the list; the rest stays, as its directory may be closed by now. */
+static struct put_off *put_off_take(struct extent_cache *c, const struct segment_dir *d, size_t *n)
+{
+    struct put_off *taken = NULL;
+    size_t kept = 0;
+
+    *n = 0;
+    pthread_mutex_lock(&c->holds_lock);
+    if (c->held.count)
+        taken = mem_alloc(c->held.count * sizeof(*taken));
+    for (size_t i = 0; i < c->held.count; i++) {
+        if (c->held.put_off[i].dir == d)
+            taken[(*n)++] = c->held.put_off[i];
+        else
+            c->held.put_off[kept++] = c->held.put_off[i];
+    }
+    c->held.count = kept;
+    pthread_mutex_unlock(&c->holds_lock);
+    return taken;
+}
+
+void extent_cache_reap(struct extent_cache *c, struct segment_dir *d)
+{
+    struct put_off *list;
+    size_t n;
+
+    for (int i = 0; i < SHARDS; i++)
+        shard_reap(&c->shards[i]);
+    list = put_off_take(c, d, &n);
+    for (size_t i = 0; i < n; i++)
+        (void)!extent_cache_unlink(c, list[i].dir, &list[i].id); /* logged there, or put off again */
+    free(list);
+}
+
+/* ---- for the owner ---- */
 
 size_t extent_cache_count(struct extent_cache *c)
 {
@@ -323,5 +432,8 @@ void extent_cache_free(struct extent_cache *c)
         free(s->locked.buckets);
         pthread_mutex_destroy(&s->lock);
     }
+    assert(!c->held.list);
+    free(c->held.put_off); /* orphans now */
+    pthread_mutex_destroy(&c->holds_lock);
     free(c);
 }

@@ -210,8 +210,7 @@ static enum err sweep(struct pass *p, uint64_t *removed)
         if (pass_rests(p))
             return ERR_CANCELLED;
         segment_id_hex(&p->files.id[i], hex);
-        extent_cache_forget(p->local->extents, p->mountpath->segments, &p->files.id[i]);
-        if (segment_unlink(p->mountpath->segments, &p->files.id[i]) != ERR_OK)
+        if (extent_cache_unlink(p->local->extents, p->mountpath->segments, &p->files.id[i]) != ERR_OK)
             continue;
         log_info(STR_NONE, "orphan removed", "mountpath=%s segment=%.*s", log_quote(p->mountpath->dir), SEGMENT_ID_HEX,
                  hex);

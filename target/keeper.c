@@ -130,8 +130,7 @@ static void remove_all(struct keeper *k, const struct segment_id *ids, size_t n)
     if (n && k->async)
         write_back(k);
     for (size_t i = 0; i < n; i++) {
-        extent_cache_forget(m->extents, m->segments, &ids[i]);
-        if (segment_unlink(m->segments, &ids[i]) == ERR_OK)
+        if (extent_cache_unlink(m->extents, m->segments, &ids[i]) == ERR_OK)
             metric_add(&removed, 1);
     }
 }
@@ -177,6 +176,7 @@ static void *keeper_main(void *arg)
             pthread_mutex_unlock(&k->lock);
             measured = clock_mono_ns();
             measure(k);
+            extent_cache_reap(k->mountpath->extents, k->mountpath->segments);
             pthread_mutex_lock(&k->lock);
         }
     }

@@ -83,7 +83,7 @@ MUST_USE enum err segment_seal(struct segment_staged *s, struct str desc);
 /* BLOCKING (freeing a large file takes a while). Harmless on one that is none, sealed or discarded. */
 void segment_discard(struct segment_staged *s);
 
-/* BLOCKING. Removes the name; extent_cache_forget() after it lets the space go. ERR_NOT_FOUND when there is none. Not
+/* BLOCKING. Removes the name; for what may have readers use extent_cache_unlink(). ERR_NOT_FOUND when there is none. Not
  * made durable: a name that comes back after a power cut is an orphan. */
 MUST_USE enum err segment_unlink(struct segment_dir *d, const struct segment_id *id);
 /* BLOCKING. Opens for reading. */

@@ -301,8 +301,7 @@ static void missing_segment_is_not_found_first_and_corrupt_later(void **state)
     uint64_t got;
     int waits;
 
-    assert_int_equal(segment_unlink(f->dir, &f->list[2].id), ERR_OK);
-    extent_cache_forget(f->env.cache, f->dir, &f->list[2].id);
+    assert_int_equal(extent_cache_unlink(f->env.cache, f->dir, &f->list[2].id), ERR_OK);
     for (int by_read = 0; by_read < 2; by_read++) {
         struct source *s = extent_source_new(&f->env, f->dir, f->list, SEGMENTS, 5000080, 100);
         assert_int_equal(by_read ? drain_by_read(f, s, out, 70, &got) : drain_by_peek(f, s, out, 70, &got, &waits),
@@ -341,7 +340,7 @@ static void short_file_or_short_record_is_corrupt(void **state)
     }
 }
 
-static void readers_keep_a_forgotten_segment(void **state)
+static void readers_keep_a_removed_segment(void **state)
 {
     struct fixture *f = *state;
     char out[80];
@@ -350,14 +349,38 @@ static void readers_keep_a_forgotten_segment(void **state)
     struct source *s = extent_source_new(&f->env, f->dir, f->list, SEGMENTS, 5000000, 80);
 
     assert_int_equal(prepare(f, s), ERR_OK);
-    assert_int_equal(segment_unlink(f->dir, &f->list[1].id), ERR_OK);
-    extent_cache_forget(f->env.cache, f->dir, &f->list[1].id);
+    assert_int_equal(extent_cache_unlink(f->env.cache, f->dir, &f->list[1].id), ERR_OK);
     assert_int_equal(extent_cache_count(f->env.cache), 0);
     assert_int_equal(drain_by_peek(f, s, out, 1000, &got, &waits), ERR_OK);
     assert_memory_equal(out, f->all + 5000000, 80);
     source_close(s);
-    extent_cache_reap(f->env.cache);
+    extent_cache_reap(f->env.cache, f->dir);
     assert_int_equal(test_open_fds(), fds);
+}
+
+static void segments_to_come_are_removed_after_their_reader(void **state)
+{
+    struct fixture *f = *state;
+    char *out = mem_alloc(16 << 20);
+    uint64_t got;
+    struct source *a = extent_source_new(&f->env, f->dir, f->list, SEGMENTS, 0, f->size),
+                  *b = extent_source_new(&f->env, f->dir, f->list, SEGMENTS, 5000000, 100);
+
+    for (int i = 0; i < SEGMENTS; i++) /* the empty extent and what a range leaves out are nobody's */
+        assert_int_equal(extent_cache_unlink(f->env.cache, f->dir, &f->list[i].id), i == 3 ? ERR_OK : ERR_AGAIN);
+    extent_cache_reap(f->env.cache, f->dir);
+    assert_int_equal(drain_by_read(f, a, out, 100000, &got), ERR_OK);
+    assert_memory_equal(out, f->all, f->size);
+    source_close(a);
+    extent_cache_reap(f->env.cache, f->dir);
+    assert_int_equal(test_files_below(f->tmp.path), 2);
+    assert_int_equal(drain_by_read(f, b, out, 100000, &got), ERR_OK);
+    assert_memory_equal(out, f->all + 5000000, 100);
+    source_close(b);
+    extent_cache_reap(f->env.cache, f->dir);
+    assert_int_equal(test_files_below(f->tmp.path), 0);
+    assert_int_equal(extent_cache_count(f->env.cache), 0);
+    free(out);
 }
 
 static void cache_is_bounded_and_drops_the_oldest(void **state)
@@ -393,7 +416,7 @@ static void cache_is_bounded_and_drops_the_oldest(void **state)
         extent_cache_put(c, held[i]);
     }
     assert_true(extent_cache_count(c) <= MAX);
-    extent_cache_reap(c);
+    extent_cache_reap(c, f->dir);
     assert_true(test_open_fds() - fds <= MAX);
     extent_cache_free(c);
     assert_int_equal(test_open_fds(), fds);
@@ -428,7 +451,8 @@ int main(void)
         CASE(damage_is_never_shown_when_verifying),
         CASE(missing_segment_is_not_found_first_and_corrupt_later),
         CASE(short_file_or_short_record_is_corrupt),
-        CASE(readers_keep_a_forgotten_segment),
+        CASE(readers_keep_a_removed_segment),
+        CASE(segments_to_come_are_removed_after_their_reader),
         CASE(cache_is_bounded_and_drops_the_oldest),
         CASE(unlinked_while_opening_is_not_kept),
     };
