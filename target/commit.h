@@ -53,7 +53,8 @@ MUST_USE enum err txn_get(struct txn *t, struct str key, struct str *out);
 /* `key` and `value` must stay until the batch ends: the commit's own, or from txn_arena(). */
 void txn_put(struct txn *t, struct str key, struct str value);
 void txn_delete(struct txn *t, struct str key);
-/* Not seen by later txn_get() of the batch: only for keys that nobody asks for once their parent is gone. */
+/* Not seen by later txn_get() of the batch: only for keys that nobody asks for once their parent is gone.
+ * Copied. */
 void txn_delete_range(struct txn *t, struct str begin, struct str end);
 /* What the cache is to hold for `key`, which was put or deleted, after the write. Takes the reference. */
 void txn_cache(struct txn *t, struct str key, struct hot *h);

@@ -166,7 +166,13 @@ static const struct store_ops local_ops = {
     .obj_delete = local_obj_delete,
     .obj_copy = store_copy_by_stream,
     .obj_list = local_obj_list,
+    .upload_create = local_upload_create,
+    .upload_part = local_upload_part,
+    .upload_complete = local_upload_complete,
+    .upload_abort = local_upload_abort,
     .upload_list = local_upload_list,
+    .part_list = local_part_list,
+    .bucket_purge = local_bucket_purge,
     .close = close_handle,
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "target/scan.h"
+#include "target/upload.h"
 
 /* A page of a list is made on the io pool, in an arena of its own that the request's arena then keeps: arenas belong to
  * one thread. */
@@ -265,4 +266,70 @@ void local_upload_list(struct store *s, const struct upload_list_req *req, struc
     p->req = req;
     p->res = res;
     page_run(&p->page, local_of(s), req->arena, list_uploads, c, uploads_listed);
+}
+
+/* ---- parts ---- */
+
+struct part_page {
+    struct page page;
+    const struct part_list_req *req;
+    struct part_list_res *res;
+    struct part_list_res made;
+    struct part_info *parts;
+};
+
+static bool add_part(void *arg, uint32_t number, const struct part_record *r)
+{
+    struct part_page *p = arg;
+
+    if (p->made.count == p->req->max) {
+        p->made.truncated = p->req->max != 0;
+        return false;
+    }
+    part_record_info(r, number, &p->parts[p->made.count++]);
+    return true;
+}
+
+static enum err list_parts(struct offload_task *t)
+{
+    struct part_page *p = CONTAINER(t, struct part_page, page.task);
+    const struct part_list_req *req = p->req;
+    struct arena *a = &p->page.arena;
+    struct upload_record u;
+    struct upload_find f;
+    enum err e;
+
+    if ((e = upload_find_init(&f, p->page.local, req->bucket.uid, req->key, req->upload_id)) != ERR_OK)
+        return e;
+    if ((e = upload_find_on_disk(&f)) != ERR_OK || (e = upload_record_decode(buf_str(&f.raw), &u)) != ERR_OK)
+        goto out;
+    p->parts = arena_alloc(a, (req->max ? req->max : 1) * sizeof(*p->parts));
+    p->made = (struct part_list_res){.parts = p->parts,
+                                     .checksum_alg = u.alg,
+                                     .checksum_type = u.type,
+                                     .storage_class = arena_str(a, record_class(&u.object)),
+                                     .initiator = arena_str(a, u.initiator)};
+    if (req->after < PARTS_MAX)
+        e = upload_parts_each(f.mountpath, &f.id, req->after, add_part, p);
+out:
+    upload_find_release(&f);
+    return e;
+}
+
+static void parts_listed(struct call *c)
+{
+    struct part_page *p = CONTAINER(c, struct part_page, page.call);
+
+    if (c->err == ERR_OK)
+        *p->res = p->made;
+    call_finish(p->page.whole, c->err);
+}
+
+void local_part_list(struct store *s, const struct part_list_req *req, struct part_list_res *res, struct call *c)
+{
+    struct part_page *p = NEW(struct part_page);
+
+    p->req = req;
+    p->res = res;
+    page_run(&p->page, local_of(s), req->arena, list_parts, c, parts_listed);
 }

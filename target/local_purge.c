@@ -1,0 +1,284 @@
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "target/scan.h"
+#include "target/upload.h"
+
+/* bucket_purge: seal on every committer, so that nothing comes in behind the purge's back; then look, then remove in commits of
+ * bounded size, one mountpath after the other. */
+enum { PURGE_KEYS = 256 };
+
+struct purge_op;
+struct purge_seal {
+    struct commit commit;
+    struct group_call member;
+    struct purge_op *purge;
+};
+
+struct purge_op {
+    struct op op;
+    struct local *local;
+    const struct bucket_purge_req *req;
+    struct bucket_purge_res *res;
+    struct call *whole;
+    struct purge_seal *seals;
+    struct call_group group;
+    bool seal; /* what purge_seal_all() does: seal or unseal */
+    bool not_empty;
+    enum err failed; /* why it is unsealed again */
+    struct offload_task task;
+    uint64_t removed;
+    /* the batch under way, of one mountpath */
+    size_t at;
+    struct arena arena;
+    struct str keys[PURGE_KEYS];
+    size_t count;
+    struct commit commit;
+    struct segment_id upload; /* of INDEX_UPLOAD, whose parts go next */
+    struct parts_drop drop;
+};
+
+static step_fn purge_start, purge_look, purge_sealed, purge_uploads, purge_upload_found, purge_upload_gone,
+    purge_upload_done, purge_objects, purge_objects_found, purge_objects_gone, purge_unseal, purge_unsealed,
+    purge_end; /* roughly in order */
+
+/* ---- sealing everywhere ---- */
+
+static enum err seal_apply(struct commit *m, struct txn *t)
+{
+    struct purge_seal *s = CONTAINER(m, struct purge_seal, commit);
+
+    txn_seal(t, s->purge->req->bucket.uid, s->purge->seal);
+    return ERR_OK;
+}
+
+static void seal_all(struct purge_op *p, bool seal, struct call *whole)
+{
+    p->seal = seal;
+    call_group_init(&p->group, whole);
+    for (size_t i = 0; i < p->local->count; i++) {
+        p->seals[i].purge = p;
+        commit_submit(p->local->mountpaths[i]->committer, &p->seals[i].commit, seal_apply,
+                      group_call(&p->group, &p->seals[i].member));
+    }
+    call_group_seal(&p->group);
+}
+
+static enum step_next purge_start(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    if (p->req->unseal)
+        return op_go(op, purge_unseal);
+    seal_all(p, true, op_call(op, purge_look));
+    return STEP_WAIT;
+}
+
+/* ---- is anything in it ---- */
+
+static enum err look(struct offload_task *t)
+{
+    struct purge_op *p = CONTAINER(t, struct purge_op, task);
+    struct index_key first;
+    struct scan s;
+
+    scan_open(&s, p->local, INDEX_OBJECT, p->req->bucket.uid, STR_NONE);
+    index_prefix(&first, INDEX_OBJECT, p->req->bucket.uid, STR_NONE);
+    scan_seek(&s, &first);
+    p->not_empty = scan_valid(&s);
+    enum err e = s.err;
+    scan_close(&s);
+    return e;
+}
+
+static enum step_next purge_look(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    if (p->req->objects)
+        return op_go(op, purge_uploads);
+    offload_run(p->local->conf.io, &p->task, look, op_try(op, purge_sealed));
+    return STEP_WAIT;
+}
+
+static enum step_next purge_sealed(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    p->failed = op->call.err != ERR_OK ? op->call.err : p->not_empty ? ERR_BUCKET_NOT_EMPTY : ERR_OK;
+    return p->failed == ERR_OK ? op_go(op, purge_uploads) : op_go(op, purge_unseal);
+}
+
+/* ---- the next keys of a mountpath ---- */
+
+/* BLOCKING. At most `max` index keys of the bucket on the mountpath `at`. */
+static enum err next_keys(struct purge_op *p, enum index_type type, size_t max)
+{
+    struct index_key begin, end;
+    enum err e;
+
+    arena_release(&p->arena);
+    p->count = 0;
+    index_prefix(&begin, type, p->req->bucket.uid, STR_NONE);
+    end = begin;
+    index_successor(&end);
+    struct kv_iter *it =
+        kv_iter_open(p->local->mountpaths[p->at]->kv, &(struct kv_iter_options){.end = index_key_str(&end)});
+    for (kv_iter_seek(it, index_key_str(&begin)); kv_iter_valid(it) && p->count < max; kv_iter_next(it))
+        p->keys[p->count++] = arena_str(&p->arena, kv_iter_key(it));
+    e = kv_iter_err(it);
+    kv_iter_close(it);
+    return e;
+}
+
+static enum err next_upload(struct offload_task *t)
+{
+    return next_keys(CONTAINER(t, struct purge_op, task), INDEX_UPLOAD, 1);
+}
+
+static enum err next_objects(struct offload_task *t)
+{
+    return next_keys(CONTAINER(t, struct purge_op, task), INDEX_OBJECT, PURGE_KEYS);
+}
+
+/* ---- uploads, one by one ---- */
+
+static enum step_next purge_uploads(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    offload_run(p->local->conf.io, &p->task, next_upload, op_call(op, purge_upload_found));
+    return STEP_WAIT;
+}
+
+static enum err upload_apply(struct commit *m, struct txn *t)
+{
+    struct purge_op *p = CONTAINER(m, struct purge_op, commit);
+
+    txn_delete(t, p->keys[0]);
+    return ERR_OK;
+}
+
+static enum step_next purge_upload_found(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    if (p->count == 0) {
+        if (++p->at < p->local->count)
+            return op_go(op, purge_uploads);
+        p->at = 0;
+        return op_go(op, purge_objects);
+    }
+    if (p->keys[0].n <= SEGMENT_ID_LEN)
+        return op_fail(op, ERR_CORRUPT);
+    memcpy(p->upload.b, p->keys[0].p + p->keys[0].n - SEGMENT_ID_LEN, SEGMENT_ID_LEN);
+    commit_submit(p->local->mountpaths[p->at]->committer, &p->commit, upload_apply, op_call(op, purge_upload_gone));
+    return STEP_WAIT;
+}
+
+static enum step_next purge_upload_gone(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    parts_drop_run(&p->drop, p->local->mountpaths[p->at], &p->upload, p->local->conf.io,
+                   op_call(op, purge_upload_done));
+    return STEP_WAIT;
+}
+
+static enum step_next purge_upload_done(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    p->removed++;
+    return op_go(op, purge_uploads);
+}
+
+/* ---- objects, in batches ---- */
+
+static enum step_next purge_objects(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    if (!p->req->objects)
+        return op_go(op, purge_end);
+    offload_run(p->local->conf.io, &p->task, next_objects, op_call(op, purge_objects_found));
+    return STEP_WAIT;
+}
+
+/* Each key is complete in itself, so an error half way leaves nothing inconsistent. */
+static enum err objects_apply(struct commit *m, struct txn *t)
+{
+    struct purge_op *p = CONTAINER(m, struct purge_op, commit);
+    enum err e = ERR_OK;
+
+    for (size_t i = 0; i < p->count && e == ERR_OK; i++) {
+        struct record r;
+        e = txn_object(t, p->keys[i], &r);
+        if (e == ERR_OK && (e = txn_release_body(t, &r)) == ERR_OK) {
+            txn_delete(t, p->keys[i]);
+            txn_cache(t, p->keys[i], NULL);
+        } else if (e == ERR_NOT_FOUND) {
+            e = ERR_OK;
+        }
+    }
+    return e;
+}
+
+static enum step_next purge_objects_found(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    if (p->count == 0)
+        return ++p->at < p->local->count ? op_go(op, purge_objects) : op_go(op, purge_end);
+    commit_submit(p->local->mountpaths[p->at]->committer, &p->commit, objects_apply, op_call(op, purge_objects_gone));
+    return STEP_WAIT;
+}
+
+static enum step_next purge_objects_gone(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    p->removed += p->count;
+    return op_go(op, purge_objects);
+}
+
+/* ---- unsealing, the end ---- */
+
+static enum step_next purge_unseal(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    seal_all(p, false, op_call(op, purge_unsealed));
+    return STEP_WAIT;
+}
+
+static enum step_next purge_unsealed(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    return p->failed == ERR_OK ? op_go(op, purge_end) : op_fail(op, p->failed);
+}
+
+static enum step_next purge_end(struct op *op)
+{
+    struct purge_op *p = OP(op, struct purge_op);
+
+    if (op->err == ERR_OK)
+        p->res->removed = p->removed;
+    arena_release(&p->arena);
+    call_finish(p->whole, op->err);
+    return STEP_DONE;
+}
+
+void local_bucket_purge(struct store *s, const struct bucket_purge_req *req, struct bucket_purge_res *res,
+                        struct call *c)
+{
+    struct purge_op *p = ARENA_NEW(req->arena, struct purge_op);
+
+    p->local = local_of(s);
+    p->req = req;
+    p->res = res;
+    p->whole = c;
+    p->seals = arena_new(req->arena, p->local->count * sizeof(*p->seals));
+    op_start(&p->op, c->loop, "local_bucket_purge", purge_start, purge_end);
+}
