@@ -63,16 +63,19 @@ enum { SUB_RESOURCES = sizeof(sub_resources) / sizeof(sub_resources[0]) };
 
 /* ---- parsing ---- */
 
-/* HTTP dates, also with the zone as "+0000" (s3cmd, S3's own examples), and basic ISO 8601. */
+/* HTTP dates, also with the zone as "+0000" (s3cmd, S3's own examples) or "UTC" (rclone), and basic ISO 8601. */
 static bool parse_when(struct str s, int64_t *out_s)
 {
+    static const struct str zones[] = {STR("+0000"), STR("-0000"), STR("UTC")};
+    enum { ZONE_AT = CLOCK_HTTP_LEN - 3 };
     char text[CLOCK_HTTP_LEN];
 
-    if (s.n == CLOCK_HTTP_LEN + 2 && str_ends(s, STR(" +0000"))) {
-        memcpy(text, s.p, CLOCK_HTTP_LEN - 3);
-        memcpy(text + CLOCK_HTTP_LEN - 3, "GMT", 3);
-        return clock_http_parse(str_n(text, sizeof(text)), out_s);
-    }
+    for (size_t i = 0; s.n > ZONE_AT && i < sizeof(zones) / sizeof(zones[0]); i++)
+        if (str_eq(str_skip(s, ZONE_AT), zones[i])) {
+            memcpy(text, s.p, ZONE_AT);
+            memcpy(text + ZONE_AT, "GMT", 3);
+            return clock_http_parse(str_n(text, sizeof(text)), out_s);
+        }
     return clock_http_parse(s, out_s) || clock_basic_parse(s, out_s);
 }
 

@@ -159,6 +159,13 @@ static void refusals(void **state)
                               "nobody:bWq2s1WEIj+Ydj0vQ697zp+IXMU=\n",
                               "johnsmith", NOW, &why),
                      ERR_INVALID_ACCESS_KEY);
+    /* rclone's spelling of the zone */
+    assert_int_equal(check_at("GET /johnsmith/photos/puppy.jpg\nhost: h\nDate: Tue, 27 Mar 2007 19:36:42 UTC\n" AUTH(
+                                  "coe01FHx6Vi0LI0ADrfN0H2qXjo="),
+                              "", NOW, &why),
+                     ERR_OK);
+    assert_int_equal(check_at("GET /k\nhost: h\nDate: Tue, 27 Mar 2007 19:36:42 CET\n" AUTH("x"), "", NOW, &why),
+                     ERR_ACCESS_DENIED);
     static const char *const bad[] = {"AWS " AKID, "AWS " AKID ":", "AWS :x", "AWS "};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         char text[256];
