@@ -5,13 +5,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cert.h"
 #include "serve.h"
 
 static const struct http_limits limits = {
@@ -28,29 +27,6 @@ static const struct http_limits limits = {
 static struct serve server;
 static char dir[] = "/tmp/sluice-tls-XXXXXX", cert_file[64], key_file[64];
 
-static void write_certificate(const char *name)
-{
-    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
-    X509 *cert = X509_new();
-    FILE *f;
-
-    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
-    X509_gmtime_adj(X509_getm_notBefore(cert), -60);
-    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-    X509_set_pubkey(cert, key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
-    X509_set_issuer_name(cert, X509_get_subject_name(cert));
-    X509_sign(cert, key, EVP_sha256());
-    assert_non_null(f = fopen(cert_file, "w"));
-    PEM_write_X509(f, cert);
-    fclose(f);
-    assert_non_null(f = fopen(key_file, "w"));
-    PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL);
-    fclose(f);
-    X509_free(cert);
-    EVP_PKEY_free(key);
-}
-
 static int start(void **state)
 {
     struct tls_context *tls = NULL;
@@ -60,7 +36,7 @@ static int start(void **state)
     assert_non_null(mkdtemp(dir));
     snprintf(cert_file, sizeof(cert_file), "%s/cert.pem", dir);
     snprintf(key_file, sizeof(key_file), "%s/key.pem", dir);
-    write_certificate("first");
+    cert_write("first", cert_file, key_file);
     assert_int_equal(tls_context_new(cert_file, key_file, &tls, why), ERR_OK);
     serve_start(&server, &limits, tls);
     return 0;
@@ -299,7 +275,7 @@ static void certificate_is_replaced_while_serving(void **state)
     (void)state;
     assert_true(session_open(&c, NULL, 0));
     assert_serves(&c, "/hello", 5);
-    write_certificate("second");
+    cert_write("second", cert_file, key_file);
     assert_name("first");
     assert_int_equal(tls_context_reload(server.tls, why), ERR_OK);
     assert_name("second");
