@@ -156,6 +156,28 @@ static void what_was_acknowledged_is_there_after_reopening(void **state)
     kit_expect(k, STR("open"), upload_content(&open));
 }
 
+static void what_was_purged_is_gone_after_reopening(void **state)
+{
+    struct kit *k = *state;
+    struct obj_list_req list = {.arena = &k->arena, .bucket = k->bucket, .max = 10};
+    struct obj_list_res listed = {0};
+    uint64_t removed;
+
+    if (!k->env->persistent)
+        skip();
+    kit_put(k, STR("small"), STR("x"));
+    kit_put(k, STR("large"), kit_bytes(k, 100000, 1));
+    assert_err(purge(k, true, false, &removed), ERR_OK);
+    kit_reopen(k);
+    enum err e = KIT_CALL(k, obj_list, &list, &listed);
+    if (e != ERR_OK)
+        assert_err(e, ERR_NO_SUCH_BUCKET);
+    assert_int_equal(listed.count, 0);
+    assert_err(purge(k, false, true, &removed), ERR_OK); /* sealed still or not */
+    assert_err(try_put(k), ERR_OK);
+    kit_expect(k, STR("key"), STR(""));
+}
+
 int contract_buckets(struct contract_env *env)
 {
     static const struct CMUnitTest purges[] = {
@@ -163,6 +185,7 @@ int contract_buckets(struct contract_env *env)
         KIT_TEST(purge_removes_objects_and_uploads),
         KIT_TEST(uploads_do_not_hold_a_bucket),
         KIT_TEST(write_that_began_before_the_seal_fails),
+        KIT_TEST(what_was_purged_is_gone_after_reopening),
     };
     static const struct CMUnitTest reopens[] = {
         KIT_TEST(what_was_acknowledged_is_there_after_reopening),
