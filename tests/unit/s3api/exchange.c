@@ -93,11 +93,11 @@ static void add_headers(struct exchange_world *w, const char *text, size_t body_
 
 static void set_target(struct http_req *req, const char *method, const char *target)
 {
-    static const char *const methods[] = {"GET", "HEAD", "PUT", "POST", "DELETE"};
+    static const char *const methods[] = {"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"};
     size_t at;
 
     req->method_text = str_z(method);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 7; i++)
         if (strcmp(method, methods[i]) == 0)
             req->method = (enum http_method)i;
     req->target = req->path = str_z(target);
