@@ -17,19 +17,21 @@ struct local_conf {
     const struct str *mountpaths; /* directories, made when absent */
     size_t mountpath_count;
     enum durability durability;
-    uint32_t inline_max;          /* bytes: objects up to this live in the index; default 16384 */
-    uint64_t cache_bytes;         /* hot records and small bodies; default 64 MiB */
-    uint64_t index_cache_bytes;   /* RocksDB block cache; default 64 MiB */
-    uint32_t open_files_max;      /* cached segment descriptors; default 4096 */
-    uint32_t full_percent;        /* writes are refused with ERR_NO_SPACE when a disk is fuller; default 97 */
-    uint32_t high_percent;        /* logged and shown as a metric beyond; default 90 */
-    uint32_t orphan_grace_s;      /* unreferenced files younger than this are left alone; default 3600 (0 at start-up) */
-    bool verify_reads;            /* check block hashes before bytes leave */
+    uint32_t inline_max;        /* bytes: objects up to this live in the index; default 16384 */
+    uint64_t cache_bytes;       /* hot records and small bodies; default 64 MiB */
+    uint64_t index_cache_bytes; /* RocksDB block cache; default 64 MiB */
+    uint32_t open_files_max;    /* cached segment descriptors; default 4096 */
+    uint32_t full_percent;      /* writes are refused with ERR_NO_SPACE when a disk is fuller; default 97 */
+    uint32_t high_percent;      /* logged and shown as a metric beyond; default 90 */
+    uint32_t orphan_grace_s;    /* unreferenced files younger than this are left alone; default 3600 (0 at start-up) */
+    bool verify_reads;          /* check block hashes before bytes leave */
     struct offload *io, *cpu;
 };
 #define LOCAL_CONF_DEFAULT                                                                                             \
-    {.durability = DURABILITY_SYNC, .inline_max = 16384, .cache_bytes = 64u << 20, .index_cache_bytes = 64u << 20,     \
-     .open_files_max = 4096, .full_percent = 97, .high_percent = 90, .orphan_grace_s = 3600}
+    {                                                                                                                  \
+        .durability = DURABILITY_SYNC, .inline_max = 16384, .cache_bytes = 64u << 20, .index_cache_bytes = 64u << 20,  \
+        .open_files_max = 4096, .full_percent = 97, .high_percent = 90, .orphan_grace_s = 3600                         \
+    }
 
 struct local;
 /* BLOCKING: opens or makes every mountpath, recovers, removes orphans of the staging directories. */

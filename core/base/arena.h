@@ -18,7 +18,10 @@ struct arena {
     char *at, *end;             /* free room in the newest chunk */
 };
 
-#define ARENA_INIT {NULL, NULL, NULL, NULL}
+#define ARENA_INIT                                                                                                     \
+    {                                                                                                                  \
+        NULL, NULL, NULL, NULL                                                                                         \
+    }
 
 /* Aligned to 16 bytes; never NULL. Not zeroed. */
 void *arena_alloc(struct arena *a, size_t n) __attribute__((returns_nonnull));

@@ -19,7 +19,10 @@ struct buf {
     bool over;
 };
 
-#define BUF_INIT(max_bytes) {NULL, 0, 0, (max_bytes), false}
+#define BUF_INIT(max_bytes)                                                                                            \
+    {                                                                                                                  \
+        NULL, 0, 0, (max_bytes), false                                                                                 \
+    }
 
 void buf_init(struct buf *b, size_t max_bytes);
 void buf_release(struct buf *b);

@@ -131,8 +131,8 @@ static bool month_at(struct str s, size_t at, int *out)
 
 static bool hms_at(struct str s, size_t at, int *h, int *m, int *sec)
 {
-    return at + 8 <= s.n && digits(s, at, 2, h) && s.p[at + 2] == ':' && digits(s, at + 3, 2, m) && s.p[at + 5] == ':' &&
-           digits(s, at + 6, 2, sec);
+    return at + 8 <= s.n && digits(s, at, 2, h) && s.p[at + 2] == ':' && digits(s, at + 3, 2, m) &&
+           s.p[at + 5] == ':' && digits(s, at + 6, 2, sec);
 }
 
 bool clock_http_parse(struct str s, int64_t *out_s)

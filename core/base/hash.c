@@ -14,10 +14,17 @@ static const struct {
     const char *name;
     uint8_t len;
 } algs[HASH_COUNT] = {
-    [HASH_NONE] = {"", 0},          [HASH_CRC32] = {"CRC32", 4},       [HASH_CRC32C] = {"CRC32C", 4},
-    [HASH_CRC64NVME] = {"CRC64NVME", 8}, [HASH_SHA1] = {"SHA1", 20},   [HASH_SHA256] = {"SHA256", 32},
-    [HASH_SHA512] = {"SHA512", 64}, [HASH_MD5] = {"MD5", 16},          [HASH_XXH64] = {"XXHASH64", 8},
-    [HASH_XXH3] = {"XXHASH3", 8},   [HASH_XXH128] = {"XXHASH128", 16},
+    [HASH_NONE] = {"", 0},
+    [HASH_CRC32] = {"CRC32", 4},
+    [HASH_CRC32C] = {"CRC32C", 4},
+    [HASH_CRC64NVME] = {"CRC64NVME", 8},
+    [HASH_SHA1] = {"SHA1", 20},
+    [HASH_SHA256] = {"SHA256", 32},
+    [HASH_SHA512] = {"SHA512", 64},
+    [HASH_MD5] = {"MD5", 16},
+    [HASH_XXH64] = {"XXHASH64", 8},
+    [HASH_XXH3] = {"XXHASH3", 8},
+    [HASH_XXH128] = {"XXHASH128", 16},
 };
 
 void hash_setup(void)
@@ -254,8 +261,9 @@ static uint64_t get_be(const uint8_t *p, size_t n)
 
 void hash_combine(struct digest *a, const struct digest *b, uint64_t b_len)
 {
-    static const struct crc_ring rings[] = {
-        [HASH_CRC32] = {0xEDB88320, 32}, [HASH_CRC32C] = {0x82F63B78, 32}, [HASH_CRC64NVME] = {UINT64_C(0x9a6c9329ac4bc9b5), 64}};
+    static const struct crc_ring rings[] = {[HASH_CRC32] = {0xEDB88320, 32},
+                                            [HASH_CRC32C] = {0x82F63B78, 32},
+                                            [HASH_CRC64NVME] = {UINT64_C(0x9a6c9329ac4bc9b5), 64}};
 
     assert(hash_can_combine(a->alg) && a->alg == b->alg);
     const struct crc_ring *r = &rings[a->alg];

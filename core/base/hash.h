@@ -15,18 +15,18 @@
 #include "str.h"
 
 enum hash_alg { /* the numbers are stored on disk */
-    HASH_NONE = 0,
-    HASH_CRC32 = 1,
-    HASH_CRC32C = 2,
-    HASH_CRC64NVME = 3,
-    HASH_SHA1 = 4,
-    HASH_SHA256 = 5,
-    HASH_SHA512 = 6,
-    HASH_MD5 = 7,
-    HASH_XXH64 = 8,
-    HASH_XXH3 = 9,
-    HASH_XXH128 = 10,
-    HASH_COUNT = 11
+                HASH_NONE = 0,
+                HASH_CRC32 = 1,
+                HASH_CRC32C = 2,
+                HASH_CRC64NVME = 3,
+                HASH_SHA1 = 4,
+                HASH_SHA256 = 5,
+                HASH_SHA512 = 6,
+                HASH_MD5 = 7,
+                HASH_XXH64 = 8,
+                HASH_XXH3 = 9,
+                HASH_XXH128 = 10,
+                HASH_COUNT = 11
 };
 enum { HASH_MAX_LEN = 64 };
 

@@ -94,11 +94,13 @@ void log_event(enum log_level level, struct str id, const char *event, const cha
     if (json) {
         char text[sizeof(detail)];
         text[escape(str_z(detail), text, sizeof(text) - 1)] = 0;
-        n = snprintf(line, sizeof(line), "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"request\":\"" STR_FMT
-                     "\",\"detail\":\"%s\"}\n", time_text, level_names[level], event, STR_ARG(id), text);
+        n = snprintf(line, sizeof(line),
+                     "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"request\":\"" STR_FMT
+                     "\",\"detail\":\"%s\"}\n",
+                     time_text, level_names[level], event, STR_ARG(id), text);
     } else {
-        n = snprintf(line, sizeof(line), "time=%s level=%s event=\"%s\"%s" STR_FMT "%s%s\n", time_text, level_names[level],
-                     event, id.n ? " request=" : "", STR_ARG(id), detail[0] ? " " : "", detail);
+        n = snprintf(line, sizeof(line), "time=%s level=%s event=\"%s\"%s" STR_FMT "%s%s\n", time_text,
+                     level_names[level], event, id.n ? " request=" : "", STR_ARG(id), detail[0] ? " " : "", detail);
     }
     if (n < 0)
         return;

@@ -22,8 +22,8 @@ void log_event(enum log_level level, struct str id, const char *event, const cha
 const char *log_quote(struct str s);
 
 #define log_error(...) log_event(LOG_ERROR, __VA_ARGS__)
-#define log_warn(...) log_event(LOG_WARN, __VA_ARGS__)
-#define log_info(...) log_event(LOG_INFO, __VA_ARGS__)
+#define log_warn(...)  log_event(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_event(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_event(LOG_DEBUG, __VA_ARGS__)
 
 #endif

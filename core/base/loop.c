@@ -24,8 +24,8 @@ struct loop {
     struct timer **heap; /* by heap_ns, smallest first */
     uint32_t heap_n, heap_cap;
     uint64_t now_ns;
-    uint64_t turn_began_ns;      /* 0 = no callback has run since the last wait */
-    _Atomic uint64_t longest_ns; /* any thread */
+    uint64_t turn_began_ns;         /* 0 = no callback has run since the last wait */
+    _Atomic uint64_t longest_ns;    /* any thread */
     _Atomic(struct post *) mailbox; /* newest first; any thread pushes, the loop takes all */
     atomic_bool stop;
     struct io *wake; /* eventfd */

@@ -21,10 +21,10 @@ struct metric {
     const char *labels; /* "op=\"get\"" or NULL */
     const char *help;
     enum metric_kind kind;
-    _Atomic int64_t value;                /* counter, gauge; histogram: number of samples */
-    _Atomic int64_t sum_ns;               /* histogram */
+    _Atomic int64_t value;                  /* counter, gauge; histogram: number of samples */
+    _Atomic int64_t sum_ns;                 /* histogram */
     _Atomic int64_t bucket[METRIC_BUCKETS]; /* histogram: bucket i counts samples <= 100 us * 2^i */
-    double (*read)(void *arg);            /* METRIC_CALLBACK: a gauge computed when asked */
+    double (*read)(void *arg);              /* METRIC_CALLBACK: a gauge computed when asked */
     void *arg;
     struct metric *next;
 };

@@ -24,7 +24,8 @@ struct offload *offload_new(const char *name, unsigned threads, size_t queue_max
 /* Runs what is queued, ends the threads. */
 void offload_free(struct offload *);
 /* Queues task->run; `call` finishes with its result. */
-void offload_run(struct offload *, struct offload_task *task, enum err (*run)(struct offload_task *), struct call *call);
+void offload_run(struct offload *, struct offload_task *task, enum err (*run)(struct offload_task *),
+                 struct call *call);
 /* Whether tasks wait for a thread: a long task asks between its pieces and makes room. Any thread, cheap. */
 bool offload_crowded(const struct offload *);
 /* Tasks queued or running now. Any thread. */

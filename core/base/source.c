@@ -55,7 +55,8 @@ static void memory_close(struct source *s)
 
 struct source *source_memory(struct str bytes, void (*release)(void *), void *arg)
 {
-    static const struct source_ops ops = {"memory", memory_peek, memory_consume, memory_prepare, memory_read, memory_close};
+    static const struct source_ops ops = {"memory",       memory_peek, memory_consume,
+                                          memory_prepare, memory_read, memory_close};
     struct memory_source *m = NEW(struct memory_source);
 
     *m = (struct memory_source){{&ops, bytes.n}, bytes, release, arg};

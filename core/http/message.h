@@ -17,7 +17,7 @@
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_PUT, HTTP_POST, HTTP_DELETE, HTTP_OPTIONS, HTTP_PATCH, HTTP_OTHER };
 
 struct http_header {
-    struct str name; /* requests: lower-cased; responses: as to be sent */
+    struct str name;  /* requests: lower-cased; responses: as to be sent */
     struct str value; /* raw bytes, OWS trimmed at both ends */
 };
 
@@ -26,24 +26,26 @@ struct http_header {
 struct http_req {
     enum http_method method;
     struct str method_text;
-    struct str target; /* raw, as received, e.g. "/b/k%20?x=1" (an absolute-form target is reduced to its path and query,
-                          its authority replaces the Host value, RFC 9112 section 3.2.2) */
-    struct str path;   /* raw part of target before '?' */
-    struct str query;  /* raw part behind '?', empty when none */
-    bool has_query;    /* there was a '?' */
-    int minor_version; /* HTTP/1.x */
-    bool secure;       /* came over TLS */
+    /* raw, as received, e.g. "/b/k%20?x=1" (an absolute-form target is reduced to its path and query, its authority
+     * replaces the Host value, RFC 9112 section 3.2.2) */
+    struct str target;
+    struct str path;                   /* raw part of target before '?' */
+    struct str query;                  /* raw part behind '?', empty when none */
+    bool has_query;                    /* there was a '?' */
+    int minor_version;                 /* HTTP/1.x */
+    bool secure;                       /* came over TLS */
     const struct http_header *headers; /* all, in order, duplicates kept; Host, Content-Length, Expect, ... included */
     size_t header_count;
     struct str host; /* value of Host or the absolute form's authority */
-    struct source *body; /* NULL when there is none (no Content-Length or 0, no chunked). The server closes it, not the handler.
-                            Its first read sends "100 Continue" when the client expects that. Fails with ERR_CLIENT_GONE,
-                            ERR_INCOMPLETE_BODY (bad chunk framing), ERR_TIMEOUT. */
+    /* NULL when there is none (no Content-Length or 0, no chunked). The server closes it, not the handler. Its first
+     * read sends "100 Continue" when the client expects that. Fails with ERR_CLIENT_GONE, ERR_INCOMPLETE_BODY (bad
+     * chunk framing), ERR_TIMEOUT. */
+    struct source *body;
     uint64_t body_len; /* Content-Length; 0 without a body; HTTP_LENGTH_UNKNOWN when chunked */
     bool expects_continue;
     struct arena *arena;
     struct loop *loop;
-    char id[16]; /* request id, upper-case hex, not terminated: str_n(req->id, 16) */
+    char id[16];   /* request id, upper-case hex, not terminated: str_n(req->id, 16) */
     char peer[48]; /* the client's address and port as text, NUL-terminated */
     /* Set by the handler: runs once, on the loop, when the connection is gone before http_respond() was called.
      * The handler must still call http_respond(), which then finishes with ERR_CLIENT_GONE at once. */
@@ -53,7 +55,8 @@ struct http_req {
 
 struct http_res {
     int status;
-    const struct http_header *headers; /* Date, Content-Length, Connection and Transfer-Encoding are the server's business */
+    /* Date, Content-Length, Connection and Transfer-Encoding are the server's business */
+    const struct http_header *headers;
     size_t header_count;
     struct source *body; /* NULL = empty. Size unknown -> chunked (HTTP/1.1) or close (1.0). */
     /* Content-Length to state when there is no body: for HEAD and 304. HTTP_LENGTH_UNKNOWN = do not state one.

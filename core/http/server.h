@@ -14,16 +14,19 @@
 #include "http/tls.h"
 
 struct http_limits {
-    uint32_t connections_max;    /* of this server; accepting pauses beyond it */
-    uint32_t head_max;           /* bytes of request line and headers: 431 beyond */
-    uint32_t headers_max;        /* count: 431 beyond */
-    uint32_t head_timeout_ms;    /* from the first byte to the end of the head */
-    uint32_t body_timeout_ms;    /* without a byte while a body read is outstanding */
-    uint32_t idle_timeout_ms;    /* keep-alive connection without a request */
-    uint32_t send_timeout_ms;    /* without progress while a response is being sent */
-    uint32_t drain_body_max;     /* bytes of an unread body that are dropped to keep a connection */
+    uint32_t connections_max; /* of this server; accepting pauses beyond it */
+    uint32_t head_max;        /* bytes of request line and headers: 431 beyond */
+    uint32_t headers_max;     /* count: 431 beyond */
+    uint32_t head_timeout_ms; /* from the first byte to the end of the head */
+    uint32_t body_timeout_ms; /* without a byte while a body read is outstanding */
+    uint32_t idle_timeout_ms; /* keep-alive connection without a request */
+    uint32_t send_timeout_ms; /* without progress while a response is being sent */
+    uint32_t drain_body_max;  /* bytes of an unread body that are dropped to keep a connection */
 };
-#define HTTP_LIMITS_DEFAULT {8192, 65536, 128, 10000, 60000, 75000, 60000, 262144}
+#define HTTP_LIMITS_DEFAULT                                                                                            \
+    {                                                                                                                  \
+        8192, 65536, 128, 10000, 60000, 75000, 60000, 262144                                                           \
+    }
 
 struct http_server;
 struct http_server_conf {
@@ -31,8 +34,9 @@ struct http_server_conf {
     struct http_handler *handler;
     struct http_limits limits;
     struct tls_context *tls; /* NULL = plain */
-    struct offload *io;      /* where sources that are read for a TLS socket or a slow pipe may block: not used for plain sends */
-    int listen_fd;           /* from http_listen(); taken */
+    /* where sources that are read for a TLS socket or a slow pipe may block: not used for plain sends */
+    struct offload *io;
+    int listen_fd; /* from http_listen(); taken */
 };
 
 /* Binds one listening socket (SO_REUSEPORT, non-blocking) to "HOST:PORT" ("[::1]:9000", ":9000", port 0 = any). Call once per loop with the

@@ -37,7 +37,7 @@ struct meta_list_req {
     struct arena *arena;
     struct str prefix;
     struct str after; /* only keys behind it */
-    uint32_t max; /* a page may be shorter and truncated: META_LIST_MAX entries, 16 MiB */
+    uint32_t max;     /* a page may be shorter and truncated: META_LIST_MAX entries, 16 MiB */
 };
 struct meta_entry {
     struct str key, value;
