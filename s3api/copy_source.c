@@ -1,7 +1,7 @@
 #include "copy_source.h"
 
 #include "http/url.h"
-#include "store/object.h"
+#include "s3api/name.h"
 
 /* Only a query that names a version is one: clients that don't encode send keys with a bare "?". */
 static enum err cut_version(struct str *value)
@@ -34,10 +34,10 @@ enum err copy_source_parse(struct arena *a, struct str value, struct copy_source
     if (str_find_char(s.key, '/') == SIZE_MAX)
         return ERR_INVALID_ARGUMENT;
     s.bucket = str_split(&s.key, '/');
-    if (s.bucket.n == 0 || s.key.n == 0 || !str_is_utf8(s.key))
+    if (s.bucket.n == 0)
         return ERR_INVALID_ARGUMENT;
-    if (s.key.n > KEY_MAX)
-        return ERR_KEY_TOO_LONG;
+    if ((e = name_check_key(s.key)) != ERR_OK)
+        return e == ERR_INVALID_URI ? ERR_INVALID_ARGUMENT : e;
     *out = s;
     return ERR_OK;
 }

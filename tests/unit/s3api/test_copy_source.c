@@ -56,6 +56,7 @@ static void junk_is_refused(void **state)
     assert_refused("//k", ERR_INVALID_ARGUMENT);
     assert_refused("b/%zz", ERR_INVALID_ARGUMENT);
     assert_refused("b/%ff", ERR_INVALID_ARGUMENT);
+    assert_refused("b/a%00", ERR_INVALID_ARGUMENT);
     assert_refused("arn:aws:s3:us-west-2:1:accesspoint/x/object/y", ERR_NOT_IMPLEMENTED);
     memset(long_key + 2, 'k', KEY_MAX + 1);
     assert_refused(long_key, ERR_KEY_TOO_LONG);
