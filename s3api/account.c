@@ -6,7 +6,7 @@
 #include "base/metrics.h"
 #include "s3api/request.h"
 
-enum { CLASSES = 5, ROUTES_MAX = 192, LABELS_MAX = 96 };
+enum { CLASSES = 5, ROUTES_MAX = 192, LABELS_MAX = 96, TARGET_LOG_MAX = 512 };
 
 /* Made by the first request of an action (and class); one more row for what was refused before it was routed. */
 static _Atomic(struct metric *) counts[ROUTES_MAX + 1][CLASSES];
@@ -59,11 +59,32 @@ static void count(size_t row, const char *action, int status, uint64_t took_ns)
     metric_time(time, took_ns);
 }
 
+/* The target without what makes a presigned URL work: whoever reads logs must not be able to use it. */
+static struct str loggable_target(const struct s3_request *r)
+{
+    static const struct str secrets[] = {{"X-Amz-Signature=", 16}, {"Signature=", 10}, {"X-Amz-Security-Token=", 21}};
+    struct str rest = r->http->query, out = r->http->path;
+
+    for (char sep = '?'; rest.n > 0; sep = '&') {
+        struct str piece = str_split(&rest, '&');
+        const char *hidden = "";
+        for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+            if (str_starts_nocase(piece, secrets[i])) {
+                piece = secrets[i];
+                hidden = "...";
+            }
+        if (out.n > TARGET_LOG_MAX)
+            break; /* log_quote() shows less than that */
+        out = arena_printf(r->arena, STR_FMT "%c" STR_FMT "%s", STR_ARG(out), sep, STR_ARG(piece), hidden);
+    }
+    return out;
+}
+
 static void log_access(const struct s3_request *r, const char *action, uint64_t took_ns, enum err sent)
 {
     log_info(str_n(r->http->id, sizeof(r->http->id)), "request",
              "peer=%s method=%s target=%s action=%s status=%d bytes=%llu ms=%.3f key=%s agent=%s sent=%s",
-             r->http->peer, log_quote(r->http->method_text), log_quote(r->http->target), action, r->reply.res.status,
+             r->http->peer, log_quote(r->http->method_text), log_quote(loggable_target(r)), action, r->reply.res.status,
              (unsigned long long)r->reply.body_bytes, (double)took_ns / 1e6, log_quote(r->access_key),
              log_quote(s3_header(r, STR("user-agent"))), err_name(sent));
 }
