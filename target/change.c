@@ -99,17 +99,14 @@ enum err txn_release_body(struct txn *t, const struct record *r)
     return e;
 }
 
-enum err txn_share_body(struct txn *t, const struct record *r)
+/* Reads the count before anything is changed; refs_put() then takes it up. */
+static enum err share_count(struct txn *t, const struct record *r, struct str *key, uint64_t *refs)
 {
-    uint64_t refs;
-    enum err e;
-
+    *refs = 0;
     if (r->kind == BODY_EMPTY)
         return ERR_OK;
-    struct str key = id_key(t, INDEX_REFS, &r->body);
-    if ((e = refs_get(t, key, &refs)) == ERR_OK)
-        refs_put(t, key, refs + 1);
-    return e;
+    *key = id_key(t, INDEX_REFS, &r->body);
+    return refs_get(t, *key, refs);
 }
 
 /* ---- records ---- */
@@ -122,9 +119,32 @@ enum err txn_object(struct txn *t, struct str index_key, struct record *out)
     return e == ERR_OK ? record_decode(raw, out) : e;
 }
 
-enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h, bool store_body)
+static bool has_same_body(const struct record *a, const struct record *b)
 {
+    return a->kind == b->kind && a->kind != BODY_EMPTY && segment_id_cmp(&a->body, &b->body) == 0;
+}
+
+/* A copy onto itself keeps the body and its count; only the old description goes. */
+static enum err release_old(struct txn *t, const struct record *old, const struct record *now)
+{
+    struct record desc_only = {.kind = BODY_EMPTY, .has_desc = old->has_desc, .desc = old->desc};
+
+    return txn_release_body(t, has_same_body(old, now) ? &desc_only : old);
+}
+
+static void bring_body(struct txn *t, struct hot *h)
+{
+    if (h->rec.kind == BODY_INLINE)
+        txn_put(t, id_key(t, INDEX_BODY, &h->rec.body), h->body);
+    else if (h->rec.kind == BODY_MANIFEST)
+        txn_put(t, id_key(t, INDEX_MANIFEST, &h->rec.body), h->body);
+}
+
+enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h, enum txn_body body)
+{
+    struct str refs_key = STR_NONE;
     struct record old;
+    uint64_t refs = 0;
     enum err e, found;
 
     if ((e = txn_check_bucket(t, bucket_uid)) != ERR_OK)
@@ -134,12 +154,14 @@ enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond
         return found;
     if ((e = cond_check_write(cond, found == ERR_OK ? &old.info : NULL)) != ERR_OK)
         return e;
-    if (found == ERR_OK && (e = txn_release_body(t, &old)) != ERR_OK)
+    if (body == TXN_SHARES_BODY && (e = share_count(t, &h->rec, &refs_key, &refs)) != ERR_OK)
         return e;
-    if (store_body && h->rec.kind == BODY_INLINE)
-        txn_put(t, id_key(t, INDEX_BODY, &h->rec.body), h->body);
-    if (store_body && h->rec.kind == BODY_MANIFEST)
-        txn_put(t, id_key(t, INDEX_MANIFEST, &h->rec.body), h->body);
+    if (found == ERR_OK && (e = release_old(t, &old, &h->rec)) != ERR_OK)
+        return e;
+    if (body == TXN_BRINGS_BODY)
+        bring_body(t, h);
+    else if (refs && !(found == ERR_OK && has_same_body(&old, &h->rec)))
+        refs_put(t, refs_key, refs + 1);
     txn_put(t, h->key, h->raw);
     txn_cache(t, h->key, hot_ref(h));
     return ERR_OK;

@@ -64,12 +64,14 @@ void lookup_run(struct lookup *u, struct call *call);
 MUST_USE enum err txn_object(struct txn *t, struct str index_key, struct record *out);
 /* Lets go of what the record's body occupies. Fails only before any change. */
 MUST_USE enum err txn_release_body(struct txn *t, const struct record *r);
-/* One more record has the body of `r`. */
-MUST_USE enum err txn_share_body(struct txn *t, const struct record *r);
-/* Replaces the record at h->key (which may be absent) by `h`, whose body, if it has one to store, goes along. Checks
- * the bucket and the condition first. Takes no reference: the cache gets one of its own. */
+enum txn_body {
+    TXN_BRINGS_BODY, /* inline bytes or manifest are stored along with the record */
+    TXN_SHARES_BODY, /* another record has the same body: one more reference */
+};
+/* Replaces the record at h->key (which may be absent) by `h`. Checks the bucket and the condition first. Takes no
+ * reference: the cache gets one of its own. */
 MUST_USE enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h,
-                              bool store_body);
+                              enum txn_body body);
 
 /* ---- the methods ---- */
 

@@ -25,6 +25,7 @@ struct gc {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     _Atomic bool stop;
+    bool settled; /* guarded by lock: the first pass is over */
 };
 
 static struct metric orphans = {.name = "sluice_store_orphans_removed_total",
@@ -374,12 +375,22 @@ static void *gc_main(void *arg)
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += PASS_EVERY_S;
         pthread_mutex_lock(&g->lock);
+        g->settled = true;
+        pthread_cond_broadcast(&g->wake);
         int timed_out = 0;
         while (!atomic_load(&g->stop) && !timed_out)
             timed_out = pthread_cond_timedwait(&g->wake, &g->lock, &until);
     }
     pthread_mutex_unlock(&g->lock);
     return NULL;
+}
+
+void gc_settle(struct gc *g)
+{
+    pthread_mutex_lock(&g->lock);
+    while (!g->settled)
+        pthread_cond_wait(&g->wake, &g->lock);
+    pthread_mutex_unlock(&g->lock);
 }
 
 static void register_metrics(void)
@@ -414,7 +425,7 @@ void gc_stop(struct gc *g)
         return;
     pthread_mutex_lock(&g->lock);
     atomic_store(&g->stop, true);
-    pthread_cond_signal(&g->wake);
+    pthread_cond_broadcast(&g->wake);
     pthread_mutex_unlock(&g->lock);
     pthread_join(g->thread, NULL);
     pthread_mutex_destroy(&g->lock);

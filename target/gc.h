@@ -14,6 +14,8 @@
 struct gc *gc_start(struct local *l);
 /* NULL is legal. BLOCKING until the pass under way has noticed. */
 void gc_stop(struct gc *g);
+/* BLOCKING until the pass at start-up is over; for tests. */
+void gc_settle(struct gc *g);
 /* One pass over a mountpath. BLOCKING. `grace_s`: younger files stay; *removed (may be NULL) counts segments. */
 MUST_USE enum err gc_pass(struct local *l, struct mountpath *m, uint32_t grace_s, const _Atomic bool *stop,
                           uint64_t *removed);

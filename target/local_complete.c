@@ -151,7 +151,6 @@ static enum err prepare_new(struct complete_op *c)
     struct upload_record u;
     enum err e;
 
-    c->changes = committer_changes(c->mountpath->committer, &c->upload.id);
     if ((e = upload_parts_each(c->mountpath, &c->upload.id, 0, note_part, c)) != ERR_OK ||
         (e = upload_record_decode(buf_str(&c->upload.raw), &u)) != ERR_OK)
         return e;
@@ -185,12 +184,20 @@ static enum err prepare_repeat(struct complete_op *c)
     return e;
 }
 
+/* What was read may be of two times: when parts came or went meanwhile, not even a failure says anything. */
 static enum err prepare(struct offload_task *t)
 {
     struct complete_op *c = CONTAINER(t, struct complete_op, task);
-    enum err e = upload_find_on_disk(&c->upload);
+    enum err e;
 
-    return e == ERR_OK ? prepare_new(c) : e == ERR_NO_SUCH_UPLOAD ? prepare_repeat(c) : e;
+    c->changes = committer_changes(c->mountpath->committer, &c->upload.id);
+    if ((e = upload_find_on_disk(&c->upload)) == ERR_NO_SUCH_UPLOAD)
+        return prepare_repeat(c);
+    if (e == ERR_OK)
+        e = prepare_new(c);
+    if (e != ERR_OK && committer_changes(c->mountpath->committer, &c->upload.id) != c->changes)
+        e = ERR_AGAIN;
+    return e;
 }
 
 /* Back to nothing prepared. */
@@ -220,7 +227,7 @@ static enum step_next complete_prepare(struct op *op)
         return op_fail(op, e);
     index_object(&c->key, req->bucket.uid, req->key);
     index_upload(&c->upload_key, req->bucket.uid, req->key, &c->upload.id);
-    offload_run(c->local->conf.io, &c->task, prepare, op_call(op, complete_commit));
+    offload_run(c->local->conf.io, &c->task, prepare, op_try(op, complete_commit));
     return STEP_WAIT;
 }
 
@@ -233,10 +240,11 @@ static enum err complete_apply(struct commit *m, struct txn *t)
         return e == ERR_NO_SUCH_UPLOAD ? ERR_AGAIN : e; /* perhaps completed by a twin: see what it made */
     if (txn_changes(t, &c->upload.id) != c->changes)
         return ERR_AGAIN;
-    if ((e = txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot, true)) != ERR_OK)
+    if ((e = txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot, TXN_BRINGS_BODY)) != ERR_OK)
         return e;
     txn_delete(t, index_key_str(&c->upload_key));
     txn_delete_parts(t, &c->upload.id);
+    txn_changed(t, &c->upload.id);
     for (size_t i = 0; i < c->count; i++)
         if (!c->parts[i].wanted && !segment_id_is_zero(&c->parts[i].rec.segment))
             txn_unlink(t, &c->parts[i].rec.segment);
@@ -247,10 +255,8 @@ static enum step_next complete_commit(struct op *op)
 {
     struct complete_op *c = OP(op, struct complete_op);
 
-    if (c->repeated) {
-        op->call.err = ERR_OK;
+    if (op->call.err != ERR_OK || c->repeated)
         return op_go(op, complete_decided);
-    }
     c->submitted = true;
     commit_submit(c->mountpath->committer, &c->commit, complete_apply, op_try(op, complete_decided));
     return STEP_WAIT;

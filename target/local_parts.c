@@ -144,8 +144,10 @@ static enum err abort_apply(struct commit *m, struct txn *t)
     struct str raw;
     enum err e = txn_get(t, index_key_str(&a->key), &raw);
 
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
         txn_delete(t, index_key_str(&a->key));
+        txn_changed(t, &a->upload.id);
+    }
     return e == ERR_NOT_FOUND ? ERR_NO_SUCH_UPLOAD : e;
 }
 

@@ -128,7 +128,7 @@ static enum err put_apply(struct commit *m, struct txn *t)
 {
     struct put_op *p = CONTAINER(m, struct put_op, commit);
 
-    return txn_replace(t, p->req->bucket.uid, &p->req->cond, p->hot, true);
+    return txn_replace(t, p->req->bucket.uid, &p->req->cond, p->hot, TXN_BRINGS_BODY);
 }
 
 static enum step_next put_commit(struct op *op)

@@ -193,6 +193,68 @@ static inline enum err t_get(struct local_fixture *f, uint64_t uid, const char *
     return t_get_range(f, uid, key, (struct range){RANGE_ALL, 0, 0}, out);
 }
 
+static inline enum err t_copy(struct local_fixture *f, uint64_t uid, const char *from, const char *to)
+{
+    struct obj_copy_req req = {.arena = &f->arena,
+                               .src_bucket = {uid, STR("bucket")},
+                               .src_key = str_z(from),
+                               .src_cond = cond_none(),
+                               .bucket = {uid, STR("bucket")},
+                               .key = str_z(to),
+                               .cond = cond_none(),
+                               .size_max = PUT_SIZE_MAX};
+    struct obj_copy_res res;
+    struct waiting w;
+
+    store_obj_copy(f->store, &req, &res, wait_begin(f, &w));
+    return wait_end(f, &w);
+}
+
+/* An upload of parts of the given sizes, completed. `content` holds them one after the other. */
+static inline enum err t_multipart(struct local_fixture *f, uint64_t uid, const char *key, const char *content,
+                                   const size_t *sizes, uint32_t n)
+{
+    struct upload_create_req create = {.arena = &f->arena, .bucket = {uid, STR("bucket")}, .key = str_z(key)};
+    struct upload_create_res created;
+    struct complete_part *parts = arena_new(&f->arena, n * sizeof(*parts));
+    struct waiting w;
+    enum err e;
+
+    store_upload_create(f->store, &create, &created, wait_begin(f, &w));
+    if ((e = wait_end(f, &w)) != ERR_OK)
+        return e;
+    for (uint32_t i = 0; i < n; i++) {
+        struct body_check check = {0};
+        struct upload_part_req part = {.arena = &f->arena,
+                                       .bucket = create.bucket,
+                                       .key = create.key,
+                                       .upload_id = created.upload_id,
+                                       .number = i + 1,
+                                       .body = source_memory(str_n(content, sizes[i]), NULL, NULL),
+                                       .check = &check,
+                                       .size_max = PART_SIZE_MAX};
+        struct upload_part_res res;
+        store_upload_part(f->store, &part, &res, wait_begin(f, &w));
+        e = wait_end(f, &w);
+        source_close(part.body);
+        if (e != ERR_OK)
+            return e;
+        content += sizes[i];
+        parts[i] = (struct complete_part){.number = i + 1, .etag = arena_str(&f->arena, etag_str(&res.part.etag))};
+    }
+    struct upload_complete_req complete = {.arena = &f->arena,
+                                           .bucket = create.bucket,
+                                           .key = create.key,
+                                           .upload_id = created.upload_id,
+                                           .parts = parts,
+                                           .part_count = n,
+                                           .cond = cond_none(),
+                                           .want_size = UINT64_MAX};
+    struct upload_complete_res completed = {0};
+    store_upload_complete(f->store, &complete, &completed, wait_begin(f, &w));
+    return wait_end(f, &w);
+}
+
 static inline bool t_holds(struct local_fixture *f, uint64_t uid, const char *key, struct str content)
 {
     struct str got = STR_NONE;

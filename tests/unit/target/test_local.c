@@ -4,7 +4,7 @@
 
 #include <sys/wait.h>
 
-#include "target/engine.h"
+#include "target/gc.h"
 
 static int setup(void **state)
 {
@@ -215,6 +215,117 @@ static void what_was_acknowledged_survives_a_killed_process(void **state)
     free(p);
 }
 
+static int setup_one(void **state)
+{
+    struct local_fixture *f = fixture_new(1);
+
+    fixture_open(f);
+    gc_settle(f->local->gc);
+    *state = f;
+    return 0;
+}
+
+static void copies_share_segments_until_the_last_is_gone(void **state)
+{
+    enum { PART = 5 << 20 };
+    static const size_t sizes[] = {PART, PART, 12345};
+    struct local_fixture *f = *state;
+    char *p = test_content(2 * PART + 12345, 5);
+    struct str whole = str_n(p, 2 * PART + 12345), large = str_n(p, 100000);
+
+    assert_int_equal(t_put(f, 1, "large", large), ERR_OK);
+    assert_int_equal(t_put(f, 1, "small", STR("s")), ERR_OK);
+    assert_int_equal(t_multipart(f, 1, "multi", p, sizes, 3), ERR_OK);
+    assert_int_equal(files(f), 1 + 4); /* a description belongs to the multipart object */
+    assert_int_equal(t_copy(f, 1, "large", "large2"), ERR_OK);
+    assert_int_equal(t_copy(f, 1, "small", "small2"), ERR_OK);
+    assert_int_equal(t_copy(f, 1, "multi", "multi2"), ERR_OK);
+    assert_int_equal(files(f), 5 + 2);
+    for (int i = 0; i < 3; i++) { /* as chmod over s3fs does */
+        assert_int_equal(t_copy(f, 1, "large", "large"), ERR_OK);
+        assert_int_equal(t_copy(f, 1, "multi", "multi"), ERR_OK);
+        assert_int_equal(t_copy(f, 1, "small", "small"), ERR_OK);
+    }
+    assert_int_equal(files(f), 7 + 1); /* the description of "large" is now one of its own */
+    fixture_reopen(f);
+    assert_int_equal(t_delete(f, 1, "large", NULL), ERR_OK);
+    assert_int_equal(t_delete(f, 1, "small", NULL), ERR_OK);
+    assert_int_equal(t_delete(f, 1, "multi", NULL), ERR_OK);
+    assert_true(t_holds(f, 1, "large2", large));
+    assert_true(t_holds(f, 1, "small2", STR("s")));
+    assert_true(t_holds(f, 1, "multi2", whole));
+    assert_int_equal(t_put(f, 1, "large2", STR("x")), ERR_OK);
+    assert_int_equal(t_delete(f, 1, "small2", NULL), ERR_OK);
+    assert_int_equal(t_put(f, 1, "multi2", STR("x")), ERR_OK);
+    assert_int_equal(files(f), 0);
+    free(p);
+}
+
+static void orphans_go_and_everything_else_stays(void **state)
+{
+    enum { PART = 5 << 20 };
+    static const size_t sizes[] = {PART, 1000};
+    struct local_fixture *f = *state;
+    struct mountpath *m = f->local->mountpaths[0];
+    struct segment_staged staged;
+    char *p = test_content(PART + 1000, 6);
+    uint64_t removed = 0;
+
+    assert_int_equal(t_put(f, 1, "large", str_n(p, 100000)), ERR_OK);
+    assert_int_equal(t_multipart(f, 1, "multi", p, sizes, 2), ERR_OK);
+    assert_int_equal(t_copy(f, 1, "large", "copy"), ERR_OK);
+    assert_int_equal(segment_stage(m->segments, 0, &staged), ERR_OK);
+    assert_int_equal(segment_write(&staged, p, 1000), ERR_OK);
+    assert_int_equal(segment_seal(&staged, STR("?")), ERR_OK);
+    assert_int_equal(files(f), 1 + 3 + 1 + 1);
+    assert_int_equal(gc_pass(f->local, m, 3600, NULL, &removed), ERR_OK);
+    assert_int_equal(removed, 0);
+    assert_int_equal(gc_pass(f->local, m, 0, NULL, &removed), ERR_OK);
+    assert_int_equal(removed, 1);
+    assert_int_equal(files(f), 5);
+    assert_true(t_holds(f, 1, "multi", str_n(p, PART + 1000)));
+    assert_true(t_holds(f, 1, "copy", str_n(p, 100000)));
+    free(p);
+}
+
+static void parts_of_a_lost_upload_are_collected(void **state)
+{
+    struct local_fixture *f = *state;
+    struct mountpath *m = f->local->mountpaths[0];
+    struct upload_create_req create = {.arena = &f->arena, .bucket = {1, STR("bucket")}, .key = STR("k")};
+    struct upload_create_res created;
+    struct body_check check = {0};
+    struct waiting w;
+
+    store_upload_create(f->store, &create, &created, wait_begin(f, &w));
+    assert_int_equal(wait_end(f, &w), ERR_OK);
+    struct upload_part_req part = {.arena = &f->arena,
+                                   .bucket = create.bucket,
+                                   .key = create.key,
+                                   .upload_id = created.upload_id,
+                                   .number = 7,
+                                   .body = source_memory(STR("part"), NULL, NULL),
+                                   .check = &check,
+                                   .size_max = PART_SIZE_MAX};
+    struct upload_part_res res;
+    store_upload_part(f->store, &part, &res, wait_begin(f, &w));
+    assert_int_equal(wait_end(f, &w), ERR_OK);
+    source_close(part.body);
+    assert_int_equal(gc_pass(f->local, m, 0, NULL, NULL), ERR_OK);
+    assert_int_equal(files(f), 1);
+
+    struct segment_id id; /* as a crash in the middle of an abort leaves it */
+    struct index_key k;
+    assert_true(segment_id_parse(created.upload_id, &id));
+    index_upload(&k, 1, STR("k"), &id);
+    struct kv_batch *b = kv_batch_new();
+    kv_batch_delete(b, index_key_str(&k));
+    assert_int_equal(kv_write(m->kv, b, false), ERR_OK);
+    kv_batch_free(b);
+    assert_int_equal(gc_pass(f->local, m, 0, NULL, NULL), ERR_OK);
+    assert_int_equal(files(f), 0);
+}
+
 static void a_directory_in_use_is_refused(void **state)
 {
     struct local_fixture *f = *state;
@@ -270,6 +381,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(attributes_survive, setup, teardown),
         cmocka_unit_test_setup_teardown(of_many_creators_one_wins, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failing_body_leaves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(copies_share_segments_until_the_last_is_gone, setup_one, teardown),
+        cmocka_unit_test_setup_teardown(orphans_go_and_everything_else_stays, setup_one, teardown),
+        cmocka_unit_test_setup_teardown(parts_of_a_lost_upload_are_collected, setup_one, teardown),
         cmocka_unit_test_setup_teardown(a_directory_in_use_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(another_set_of_directories_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_newer_format_is_refused, setup, teardown),
