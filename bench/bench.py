@@ -85,13 +85,13 @@ def bench_put_large(args, home):
     import hashlib
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     try:
-        peers.request(server.port, "PUT", "/b", headers=peers.signed_headers(server.here, "PUT", "/b"))
-        peers.request(open_.port, "PUT", "/b")
+        peers.request(server.port, "PUT", "/puts", headers=peers.signed_headers(server.here, "PUT", "/puts"))
+        peers.request(open_.port, "PUT", "/puts")
         disk, unsigned, signed, dav = [], [], [], []
         for i in range(max(args.runs, 5) + 1):
             a = peers.cp_fsync(source, home / "copy")
-            b = peers.put_file(open_.port, f"/b/k{i % 2}", source)
-            c = peers.put_file(server.port, f"/b/k{i % 2}", source, peers.signed_headers(server.here, "PUT", f"/b/k{i % 2}", digest))
+            b = peers.put_file(open_.port, f"/puts/k{i % 2}", source)
+            c = peers.put_file(server.port, f"/puts/k{i % 2}", source, peers.signed_headers(server.here, "PUT", f"/puts/k{i % 2}", digest))
             d = peers.put_file(nginx.port, f"/k{i % 2}", source)
             if i:  # the first round warms up
                 for values, took in ((disk, a), (unsigned, b), (signed, c), (dav, d)):
@@ -128,11 +128,11 @@ def bench_put_small(args, home):
     server = peers.Sluice(home / "small", extra=("--auth", "none", "--durability", "sync")).start()
     nginx = peers.Nginx(home / "nginx3", home / "www3", 2)
     try:
-        peers.request(server.port, "PUT", "/b")
+        peers.request(server.port, "PUT", "/puts")
         ours, dav, sync = [], [], []
         for i in range(args.runs):
             script = home / f"put{i}.lua"
-            script.write_text(PUT_SCRIPT.replace("SIZE", "4096").replace("PREFIX", f"/b/r{i}-"))
+            script.write_text(PUT_SCRIPT.replace("SIZE", "4096").replace("PREFIX", f"/puts/r{i}-"))
             ours.append(peers.wrk(server.port, "/", args.seconds, 64, 2, script=script, cpu=None)["rate"])
             script.write_text(PUT_SCRIPT.replace("SIZE", "4096").replace("PREFIX", f"/r{i}-"))
             dav.append(peers.wrk(nginx.port, "/", args.seconds, 64, 2, script=script, cpu=None)["rate"])
