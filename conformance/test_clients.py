@@ -152,7 +152,7 @@ def mount(endpoint, bucket, tmp_path):
     passwd.chmod(0o600)
     at = tmp_path / "mnt"
     at.mkdir()
-    options = [f"url={endpoint.url}", "use_path_request_style", f"passwd_file={passwd}", "enable_noobj_cache", "retries=0"]
+    options = [f"url={endpoint.url}", "use_path_request_style", f"passwd_file={passwd}", "enable_noobj_cache", "retries=1"]
     if endpoint.ca:
         options += ["ssl_verify_hostname=0", "no_check_certificate"]
     env = endpoint.env(ca=False)
