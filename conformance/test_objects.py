@@ -77,6 +77,7 @@ def test_headers_and_metadata_come_back(s3, bucket):
         assert r["Metadata"] == {"one": "1", "two-case": "v  v", "empty": ""}
         assert r["ResponseMetadata"]["HTTPHeaders"]["expires"] == "Tue, 06 May 2031 00:00:00 GMT"
     assert s3.get_object(Bucket=bucket, Key="k")["TagCount"] == 2
+    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "x y"}]
 
 
 def test_metadata_limit(s3, bucket):

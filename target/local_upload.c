@@ -213,7 +213,7 @@ static enum step_next part_found(struct op *op)
     struct part_op *p = OP(op, struct part_op);
     enum hash_alg asked = p->req->check->checksum;
 
-    if (asked != HASH_NONE && asked != p->upload.alg)
+    if (!upload_takes_checksum(p->upload.alg, asked))
         return op_fail(op, ERR_INVALID_REQUEST);
     if (p->req->number == 0 || p->req->number > PARTS_MAX)
         return op_fail(op, ERR_INVALID_ARGUMENT);
@@ -229,6 +229,8 @@ static enum step_next part_ingest(struct op *op)
     struct part_op *p = OP(op, struct part_op);
     struct ingest *in = &p->ingest;
 
+    if (p->req->check->checksum != HASH_NONE) /* verified even if it isn't the one that is kept */
+        p->req->check->also |= 1u << p->req->check->checksum;
     p->req->check->checksum = p->upload.alg; /* the source may still add its wants to the caller's */
     in->io = p->local->conf.io;
     in->cpu = p->local->conf.cpu;
