@@ -26,12 +26,12 @@ struct http_client_req {
     const char *url;    /* http:// or https://; user and password in it are refused */
     const struct http_header *headers;
     size_t header_count;
-    struct str body;              /* STR_NONE: none */
-    uint32_t connect_timeout_ms;  /* 0 = 10 s */
-    uint32_t timeout_ms;          /* of the whole exchange; 0 = none */
-    size_t body_max;              /* of the answer; more fails with ERR_TOO_LARGE */
-    const char *unix_socket;      /* path; NULL = TCP */
-    const char *ca_file;          /* NULL = the system's */
+    struct str body;                  /* STR_NONE: none */
+    uint32_t connect_timeout_ms;      /* 0 = 10 s */
+    uint32_t timeout_ms;              /* of the whole exchange; 0 = none */
+    size_t body_max;                  /* of the answer; more fails with ERR_TOO_LARGE */
+    const char *unix_socket;          /* path; NULL = TCP */
+    const char *ca_file;              /* NULL = the system's */
     const char *cert_file, *key_file; /* the client's own, or NULL */
     bool insecure;                    /* don't verify the server */
     /* When set, takes the body of the answer as it comes (then body_max is 0 for no bound). It runs inside libcurl:

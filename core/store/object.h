@@ -12,17 +12,17 @@
 #include "base/hash.h"
 
 enum {
-    KEY_MAX = 1024,               /* bytes of a key */
-    PARTS_MAX = 10000,            /* parts of an upload; numbers 1..PARTS_MAX */
-    LIST_MAX = 1000,              /* entries of a page */
-    USER_METADATA_MAX = 2048,     /* bytes of names and values of x-amz-meta-* */
-    OBJECT_HEADERS_MAX = 16384,   /* bytes of all kept headers with tags */
-    ETAG_MAX = 39,                /* "32hex-10000" and some */
-    UPLOAD_ID_LEN = 32,           /* hex */
+    KEY_MAX = 1024,             /* bytes of a key */
+    PARTS_MAX = 10000,          /* parts of an upload; numbers 1..PARTS_MAX */
+    LIST_MAX = 1000,            /* entries of a page */
+    USER_METADATA_MAX = 2048,   /* bytes of names and values of x-amz-meta-* */
+    OBJECT_HEADERS_MAX = 16384, /* bytes of all kept headers with tags */
+    ETAG_MAX = 39,              /* "32hex-10000" and some */
+    UPLOAD_ID_LEN = 32,         /* hex */
 };
-#define PART_SIZE_MIN (UINT64_C(5) << 20)
-#define PART_SIZE_MAX (UINT64_C(5) << 30)
-#define PUT_SIZE_MAX (UINT64_C(5) << 30)
+#define PART_SIZE_MIN   (UINT64_C(5) << 20)
+#define PART_SIZE_MAX   (UINT64_C(5) << 30)
+#define PUT_SIZE_MAX    (UINT64_C(5) << 30)
 #define OBJECT_SIZE_MAX (UINT64_C(50) << 40)
 
 /* A bucket as stores know it: uid never comes back after a delete. The name is for logs and self-describing blocks. */
@@ -61,8 +61,8 @@ struct object_info {
     struct checksum checksum;
     const struct attr *attrs; /* what a GET answers with, in this order */
     uint32_t attr_count;
-    struct str tags;     /* URL query form "a=1&b=2", empty = none */
-    uint32_t parts;      /* parts of a multipart object; 0 = made by a single PUT */
+    struct str tags;      /* URL query form "a=1&b=2", empty = none */
+    uint32_t parts;       /* parts of a multipart object; 0 = made by a single PUT */
     struct str upload_id; /* the upload it was completed from, empty otherwise */
 };
 
@@ -98,7 +98,10 @@ struct cond {
     int64_t if_modified_since_s, if_unmodified_since_s; /* Unix seconds; COND_NO_TIME: absent */
 };
 #define COND_NO_TIME INT64_MIN
-#define COND_INIT {STR_NONE, STR_NONE, COND_NO_TIME, COND_NO_TIME}
+#define COND_INIT                                                                                                      \
+    {                                                                                                                  \
+        STR_NONE, STR_NONE, COND_NO_TIME, COND_NO_TIME                                                                 \
+    }
 /* For reads. `info` must exist. ERR_OK, ERR_PRECONDITION, ERR_NOT_MODIFIED. If-Match beats If-Unmodified-Since,
  * If-None-Match beats If-Modified-Since; times in the future are ignored (RFC 9110 section 13.2.2). */
 MUST_USE enum err cond_check_read(const struct cond *c, const struct object_info *info, int64_t now_s);

@@ -15,9 +15,11 @@
 #include "base/source.h"
 #include "store/object.h"
 
+/* clang-format off */
 #define STORE_METHODS(M)                                                                                               \
     M(obj_head) M(obj_get) M(obj_put) M(obj_delete) M(obj_copy) M(obj_list)                                            \
     M(upload_create) M(upload_part) M(upload_complete) M(upload_abort) M(upload_list) M(part_list) M(bucket_purge)
+/* clang-format on */
 
 /* ---- objects ---- */
 
@@ -25,10 +27,10 @@ struct obj_head_req {
     struct arena *arena;
     struct bucket_id bucket;
     struct str key;
-    struct cond cond;      /* checked as for reads */
-    uint32_t part_number;  /* 0 = the whole object */
+    struct cond cond;     /* checked as for reads */
+    uint32_t part_number; /* 0 = the whole object */
     struct range range;
-    bool parts;            /* also list the parts (GetObjectAttributes) */
+    bool parts; /* also list the parts (GetObjectAttributes) */
 };
 struct part_info {
     uint32_t number; /* as uploaded: an object's numbers may have gaps */
@@ -40,8 +42,8 @@ struct part_info {
 /* Also filled on ERR_INVALID_RANGE, ERR_NOT_MODIFIED and ERR_PRECONDITION, without the offsets. */
 struct obj_head_res {
     struct object_info info;
-    uint64_t offset, len;   /* of the range or part within the object; the whole otherwise */
-    struct part_info part;  /* when part_number was asked of a multipart object */
+    uint64_t offset, len;          /* of the range or part within the object; the whole otherwise */
+    struct part_info part;         /* when part_number was asked of a multipart object */
     const struct part_info *parts; /* when asked, ascending */
     uint32_t part_count;
 };
@@ -59,11 +61,11 @@ struct obj_put_req {
     struct arena *arena;
     struct bucket_id bucket;
     struct str key;
-    struct object_info info;   /* attrs and tags are kept; the rest is ignored */
-    struct cond cond;          /* as for writes, decided where the write commits */
-    struct source *body;       /* may be NULL: empty. Not closed. */
-    struct body_check *check;  /* never NULL */
-    uint64_t size_max;         /* more than that: ERR_ENTITY_TOO_LARGE */
+    struct object_info info;  /* attrs and tags are kept; the rest is ignored */
+    struct cond cond;         /* as for writes, decided where the write commits */
+    struct source *body;      /* may be NULL: empty. Not closed. */
+    struct body_check *check; /* never NULL */
+    uint64_t size_max;        /* more than that: ERR_ENTITY_TOO_LARGE */
 };
 struct obj_put_res {
     struct object_info info; /* size, mtime, etag, checksum of what was written */
@@ -129,11 +131,11 @@ struct upload_create_req {
     struct arena *arena;
     struct bucket_id bucket;
     struct str key;
-    struct object_info info;      /* attrs, tags */
-    enum hash_alg checksum;       /* HASH_NONE: none was asked, then CRC64NVME full object */
+    struct object_info info; /* attrs, tags */
+    enum hash_alg checksum;  /* HASH_NONE: none was asked, then CRC64NVME full object */
     enum checksum_type type;
-    struct str initiator;         /* kept and listed */
-}; /* ERR_INVALID_REQUEST when upload_checksum() refuses the two */
+    struct str initiator; /* kept and listed */
+};                        /* ERR_INVALID_REQUEST when upload_checksum() refuses the two */
 struct upload_create_res {
     struct str upload_id; /* UPLOAD_ID_LEN hex digits; of one key they sort by time of creation */
 };
@@ -154,7 +156,7 @@ struct upload_part_res {
 
 struct complete_part {
     uint32_t number;
-    struct str etag; /* as sent */
+    struct str etag;        /* as sent */
     struct digest checksum; /* as sent; n == 0: none */
 };
 struct upload_complete_req {
@@ -165,9 +167,9 @@ struct upload_complete_req {
     const struct complete_part *parts; /* ascending: else ERR_INVALID_PART_ORDER */
     uint32_t part_count;
     struct cond cond;
-    struct checksum want;     /* of the whole object, as sent; digest.n == 0: none. Differs: ERR_BAD_DIGEST */
+    struct checksum want;         /* of the whole object, as sent; digest.n == 0: none. Differs: ERR_BAD_DIGEST */
     enum checksum_type want_type; /* as sent; differs from the upload's: ERR_INVALID_REQUEST; CHECKSUM_NONE: not sent */
-    uint64_t want_size;       /* x-amz-mp-object-size; UINT64_MAX: not sent. Differs: ERR_INVALID_REQUEST */
+    uint64_t want_size;           /* x-amz-mp-object-size; UINT64_MAX: not sent. Differs: ERR_INVALID_REQUEST */
 };
 /* On ERR_ENTITY_TOO_SMALL and ERR_INVALID_PART `bad` tells which part. Repeating a completed upload finds the object it made and
  * answers as the first time. */
