@@ -269,6 +269,35 @@ static void bad_parts_are_not_kept(void **state)
     assert_int_equal(listed.count, 0);
 }
 
+/* boto3 creates uploads without a word on checksums and then sends CRC32 with every part. */
+static void upload_without_algorithm_verifies_any_and_keeps_crc64(void **state)
+{
+    struct kit *k = *state;
+    struct upload u = upload_begin(k, STR("key"), HASH_NONE, CHECKSUM_NONE);
+    struct kit_source *body = kit_source(k, STR("part"));
+    struct body_check check = {.checksum = HASH_CRC32, .want_count = 1};
+    struct upload_part_req req = {.arena = &k->arena,
+                                  .bucket = k->bucket,
+                                  .key = u.key,
+                                  .upload_id = u.id,
+                                  .number = 1,
+                                  .body = &body->source,
+                                  .check = &check,
+                                  .size_max = PART_SIZE_MAX};
+    struct upload_part_res res;
+
+    hash_of(HASH_CRC32, STR("else"), &check.want[0].digest);
+    check.want[0].err = ERR_BAD_DIGEST;
+    assert_err(KIT_CALL(k, upload_part, &req, &res), ERR_BAD_DIGEST);
+    body->at = 0;
+    check.checksum = HASH_CRC32;
+    hash_of(HASH_CRC32, STR("part"), &check.want[0].digest);
+    assert_err(KIT_CALL(k, upload_part, &req, &res), ERR_OK);
+    assert_int_equal(res.part.checksum.digest.alg, HASH_CRC64NVME);
+    u.asked[u.n++] = (struct complete_part){1, etag_str(&res.part.etag), check.want[0].digest};
+    assert_int_equal(upload_complete(&u).checksum.digest.alg, HASH_CRC64NVME);
+}
+
 static void parts_are_listed_in_pages(void **state)
 {
     static const uint32_t numbers[] = {9, 2, 10000, 1, 77};
@@ -376,6 +405,7 @@ int contract_uploads(struct contract_env *env)
         KIT_TEST(aborted_and_foreign_uploads_do_not_exist),
         KIT_TEST(part_of_an_upload_that_ends_meanwhile_is_refused),
         KIT_TEST(bad_parts_are_not_kept),
+        KIT_TEST(upload_without_algorithm_verifies_any_and_keeps_crc64),
         KIT_TEST(parts_are_listed_in_pages),
         KIT_TEST(uploads_are_listed_in_pages),
         KIT_TEST(uploads_roll_up),
