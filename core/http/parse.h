@@ -13,6 +13,8 @@
 #ifndef SLUICE_HTTP_PARSE_H
 #define SLUICE_HTTP_PARSE_H
 
+#include <sys/types.h>
+
 #include "http/message.h"
 
 enum {
