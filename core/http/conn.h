@@ -11,6 +11,8 @@
 #ifndef SLUICE_HTTP_CONN_H
 #define SLUICE_HTTP_CONN_H
 
+#include <stdatomic.h>
+
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "http/parse.h"
@@ -113,7 +115,7 @@ struct http_server {
     bool accepting;
     struct timer accept_timer;
     struct conn *conns;
-    uint32_t conn_count;
+    _Atomic uint32_t conn_count; /* changed by the loop only */
     bool draining;
     struct call *drained;
     struct timer drain_timer;

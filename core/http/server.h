@@ -49,7 +49,7 @@ struct http_server *http_server_new(const struct http_server_conf *conf);
 void http_server_drain(struct http_server *s, uint32_t timeout_ms, struct call *call);
 /* After a drain. */
 void http_server_free(struct http_server *s);
-/* Requests being handled or connections open, for metrics and tests. */
+/* Connections open now. Any thread. */
 uint32_t http_server_connections(const struct http_server *s);
 
 #endif

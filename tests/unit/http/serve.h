@@ -25,7 +25,7 @@ struct serve {
     uint16_t port;
     int listen_fd;
     int file; /* FILE_SIZE bytes of pattern() */
-    atomic_int requests, finished, aborts, body_errors, responds_failed, waiting;
+    atomic_int requests, finished, mismatches, aborts, body_errors, responds_failed, waiting;
     atomic_int last_err; /* enum err of the last failed body read */
     atomic_bool release, up;
     struct post post;

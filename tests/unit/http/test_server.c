@@ -217,6 +217,7 @@ static void uploads_arrive_whole(void **state)
     answer_release(&a);
     assert_true(client_answer(fd, false, &a));
     assert_int_equal(a.body_n, 5);
+    assert_int_equal(atomic_load(&server.mismatches), 0);
     answer_release(&a);
     free(bytes);
     close(fd);
