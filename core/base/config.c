@@ -526,15 +526,39 @@ void config_markdown(const struct config *c, struct buf *out)
     }
 }
 
+/* Words of `text` in lines of at most HELP_WIDTH columns, indented. */
+static void add_wrapped(struct buf *out, struct str text)
+{
+    enum { HELP_WIDTH = 90, INDENT = 6 };
+    size_t column = HELP_WIDTH;
+
+    while (text.n) {
+        struct str word = str_split(&text, ' ');
+        if (column + 1 + word.n > HELP_WIDTH) {
+            buf_addf(out, "\n%*s", INDENT, "");
+            column = INDENT;
+        } else {
+            buf_add_char(out, ' ');
+            column++;
+        }
+        buf_add_str(out, word);
+        column += word.n;
+    }
+}
+
 void config_help(const struct config *c, struct buf *out)
 {
     for (size_t i = 0; i < c->count; i++) {
         const struct config_option *o = &c->options[i];
+        struct arena arena = ARENA_INIT;
         char name[NAME_MAX_LEN];
         flag_name(c, o->path, name);
-        buf_addf(out, "  %s %s\n      %s", name, config_value_hint(o), o->help);
+        buf_addf(out, "  %s %s", name, config_value_hint(o));
         if (o->initial[0])
-            buf_addf(out, " Default: %s.", o->initial);
+            add_wrapped(out, arena_printf(&arena, "%s Default: %s.", o->help, o->initial));
+        else
+            add_wrapped(out, str_z(o->help));
         buf_add_char(out, '\n');
+        arena_release(&arena);
     }
 }

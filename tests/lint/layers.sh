@@ -36,25 +36,26 @@ owners='
 ^cmocka\.h           tests/unit/unit\.h
 '
 
+owned=$(awk 'NF { printf "%s%s", between, $1; between = "|" }' <<<"$owners")
+
 mapfile -t files < <(sources 'core/**/*.[ch]' 's3api/*.[ch]' 'etl/*.[ch]' 'gateway/*.[ch]' 'target/*.[ch]' 'cli/*.[ch]' 'main.c' 'tests/*.[ch]')
-for f in "${files[@]}"; do
-    folder=$(dirname "$f")
-    may=$(allowed "$folder")
-    own=${folder#core/}
-    while IFS=: read -r line include; do
-        path=${include%[\">]*}
-        if [[ $include == *\" ]]; then
-            # a bare name is a file of the same folder
-            [[ $path == */* ]] || path=$own/$path
-            [[ $path =~ $may ]] || complain "$f:$line: $folder may not include \"$path\""
-            continue
-        fi
+former=
+while IFS=: read -r f line include; do
+    folder=${f%/*}
+    [ "$folder" = "$former" ] || may=$(allowed "$folder")
+    former=$folder
+    path=${include#*[\"<]}
+    path=${path%%[\">]*}
+    if [[ $include == *\"* ]]; then
+        [[ $path == */* ]] || path=${folder#core/}/$path # a bare name is a file of the same folder
+        [[ $path =~ $may ]] || complain "$f:$line: $folder may not include \"$path\""
+    elif [[ $path =~ $owned ]]; then
         while read -r header owner; do
             [ -n "$header" ] && [[ $path =~ $header ]] || continue
             [[ $f =~ ^($owner)$ ]] || complain "$f:$line: <$path> belongs to $owner"
         done <<<"$owners"
-    done < <(sed -nE 's/^[ \t]*#[ \t]*include[ \t]*[<"]([^">]*[">]).*/\1/;t p;b;:p;=;p' "$f" | paste -d: - -)
-done
+    fi
+done < <(grep -nE '^[ 	]*#[ 	]*include[ 	]' -- "${files[@]}")
 
 # the same order for the libraries that CMake links
 for folder in core/base core/http core/store s3api etl gateway target cli; do
