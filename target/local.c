@@ -58,19 +58,32 @@ static enum err check_set(const struct claims *c, const struct local_conf *conf,
     return ERR_OK;
 }
 
-/* First every uuid, then the set: a crash in between leaves nothing that contradicts. */
-static enum err settle(struct claims *c, const struct local_conf *conf, char why[MOUNTPATH_WHY_MAX])
+static bool is_settled(const struct claims *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (c->formats[i].set_count == 0)
+            return false;
+    return true;
+}
+
+/* Before any index is made: directories that have an identity may be without an index as long as they are not settled. */
+static enum err name_new(struct claims *c, const struct local_conf *conf, char why[MOUNTPATH_WHY_MAX])
 {
     enum err e = ERR_OK;
-    bool settled = true;
 
-    for (size_t i = 0; i < c->count; i++)
-        settled = settled && c->formats[i].set_count;
-    if (settled)
-        return ERR_OK;
     for (size_t i = 0; i < c->count && e == ERR_OK; i++)
         if (c->formats[i].set_count == 0)
             e = mountpath_settle(conf->mountpaths[i], &c->formats[i], why);
+    return e;
+}
+
+/* After every index was made: from now on a missing index is a loss, not a beginning. */
+static enum err settle(struct claims *c, const struct local_conf *conf, char why[MOUNTPATH_WHY_MAX])
+{
+    enum err e = ERR_OK;
+
+    if (is_settled(c))
+        return ERR_OK;
     for (size_t i = 0; i < c->count && e == ERR_OK; i++) {
         make_set(c, &c->formats[i]);
         e = mountpath_settle(conf->mountpaths[i], &c->formats[i], why);
@@ -94,7 +107,7 @@ static enum err claim_all(struct claims *c, const struct local_conf *conf, char 
     if (e == ERR_OK)
         e = check_set(c, conf, why);
     if (e == ERR_OK)
-        e = settle(c, conf, why);
+        e = name_new(c, conf, why);
     return e;
 }
 
@@ -126,7 +139,8 @@ enum err local_open(const struct local_conf *conf, struct local **out, char why[
     l->hot = hotcache_new(conf->cache_bytes);
     l->extents = extent_cache_new(conf->open_files_max);
     why[0] = 0;
-    if ((e = claim_all(c, conf, why)) != ERR_OK || (e = open_all(l, c, conf, why)) != ERR_OK)
+    if ((e = claim_all(c, conf, why)) != ERR_OK || (e = open_all(l, c, conf, why)) != ERR_OK ||
+        (e = settle(c, conf, why)) != ERR_OK)
         goto out;
     l->gc = gc_start(l);
 out:

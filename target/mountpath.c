@@ -56,20 +56,27 @@ static void unlink_garbage(void *arg, const struct segment_id *ids, size_t n)
 
 /* ---- opening ---- */
 
-static enum err open_index(struct mountpath *m, const struct mountpath_env *env, char why[MOUNTPATH_WHY_MAX])
+static enum err open_index(struct mountpath *m, const struct mountpath_env *env, bool create,
+                           char why[MOUNTPATH_WHY_MAX])
 {
+    enum err e;
     char path[4096];
     const struct kv_options o = {
         .cache_bytes = (size_t)(env->conf->index_cache_bytes / env->mountpath_count),
         .write_buffer_bytes = 32 << 20,
-        .create = true,
+        .create = create,
     };
 
     if (snprintf(path, sizeof(path), "%s/index", m->dir.p) >= (int)sizeof(path)) {
         snprintf(why, MOUNTPATH_WHY_MAX, "the path of the data directory is too long");
         return ERR_INVALID_ARGUMENT;
     }
-    return kv_open(str_z(path), &o, &m->kv, why);
+    e = kv_open(str_z(path), &o, &m->kv, why);
+    if (e != ERR_OK && e != ERR_CONFLICT && !create) {
+        size_t n = strlen(why);
+        snprintf(why + n, MOUNTPATH_WHY_MAX - n, " (sluice fsck --rebuild restores it)");
+    }
+    return e;
 }
 
 static void start_threads(struct mountpath *m, const struct mountpath_env *env)
@@ -99,7 +106,7 @@ enum err mountpath_open(const struct mountpath_env *env, struct str dir, const s
     m->lock_fd = lock_fd;
     m->extents = env->extents;
     pthread_mutex_init(&m->inflight_lock, NULL);
-    if ((e = open_index(m, env, why)) != ERR_OK)
+    if ((e = open_index(m, env, f->set_count == 0, why)) != ERR_OK)
         goto fail;
     if ((e = segment_dir_open(m->dir, env->conf->durability == DURABILITY_SYNC, &m->segments)) != ERR_OK) {
         snprintf(why, MOUNTPATH_WHY_MAX, "can't use the directories for content in %s; see the log", m->dir.p);
