@@ -10,7 +10,7 @@ setup:
 	@scripts/setup build
 
 build: setup
-	@scripts/build release
+	@scripts/build release:sluice
 
 # Ctrl-C stops the server gracefully. Options go through ARGS or SLUICE_* variables.
 run: build
@@ -20,8 +20,9 @@ test:
 	@scripts/setup build test
 	@scripts/test
 
-bench: build
-	@scripts/setup bench
+bench:
+	@scripts/setup build bench
+	@scripts/build release
 	@bench/run
 
 fuzz:
