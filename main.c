@@ -115,21 +115,6 @@ static void node_close(struct node *n)
 
 /* ---- serve ---- */
 
-static void announce(const struct node *n)
-{
-    const struct settings *s = &n->settings;
-    struct banner banner = {s, s->auth == AUTH_SIGNED ? &n->credentials : NULL, front_bound(n->front, 0),
-                            front_bound(n->front, 1)};
-
-    banner_print(&banner);
-    log_info(STR_NONE, "serving", "version=%s listen=%s tls_listen=%s threads=%u disks=%zu", SLUICE_VERSION,
-             log_quote(str_z(banner.plain)), log_quote(str_z(banner.tls)), s->threads, s->data.count);
-    if (s->store.durability == DURABILITY_ASYNC)
-        log_warn(STR_NONE, "durability is async: a power cut may lose the last seconds of answered writes", "%s", "");
-    if (s->auth == AUTH_NONE)
-        log_warn(STR_NONE, "auth is none: everybody who reaches the address is the owner", "%s", "");
-}
-
 static void reload(struct node *n)
 {
     char why[256];
@@ -144,11 +129,13 @@ static void reload(struct node *n)
 
 static void run(struct node *n, int signals)
 {
+    struct banner banner = {&n->settings, n->settings.auth == AUTH_SIGNED ? &n->credentials : NULL,
+                            front_bound(n->front, 0), front_bound(n->front, 1)};
     enum process_event event;
     bool draining = false;
 
     front_run(n->front);
-    announce(n);
+    banner_print(&banner);
     while ((event = process_wait(signals, front_fd(n->front))) != PROCESS_ENDED) {
         if (event == PROCESS_RELOAD) {
             reload(n);
@@ -189,6 +176,10 @@ static int serve(int argc, char **argv)
 
 static const struct command commands[] = {
     {"serve", "--data DIR [--data DIR2...] [OPTIONS]", "Run an object store on this machine.", NULL, true, serve},
+    {"fsck", "[--rebuild] [--quick] --data DIR [--data DIR2...]", "Check the data directories of a stopped server.",
+     "  --rebuild\n      Salvage the index, then add what content files say and the index lacks.\n"
+     "  --quick\n      Do not read and hash the content.\n",
+     false, command_fsck},
     {"config", "[--print | --markdown] [OPTIONS]", "Print every option, its value and where it came from.",
      "  --print\n      As YAML that could be used as a file; the default.\n"
      "  --markdown\n      All options with their defaults as a documentation page.\n",

@@ -33,6 +33,18 @@ static void print_keys(const struct banner *b)
                STR_ARG(c->file));
 }
 
+static void log_start(const struct banner *b)
+{
+    const struct settings *s = b->settings;
+
+    log_info(STR_NONE, "serving", "version=%s listen=%s tls_listen=%s threads=%u disks=%zu", SLUICE_VERSION,
+             log_quote(str_z(b->plain)), log_quote(str_z(b->tls)), s->threads, s->data.count);
+    if (s->store.durability == DURABILITY_ASYNC)
+        log_warn(STR_NONE, "durability is async: a power cut may lose the last seconds of answered writes", "%s", "");
+    if (s->auth == AUTH_NONE)
+        log_warn(STR_NONE, "auth is none: everybody who reaches the address is the owner", "%s", "");
+}
+
 void banner_print(const struct banner *b)
 {
     struct arena arena = ARENA_INIT;
@@ -53,5 +65,6 @@ void banner_print(const struct banner *b)
     if (b->credentials && b->credentials->file.n)
         printf("The keys are kept in " STR_FMT ".\n", STR_ARG(b->credentials->file));
     fflush(stdout);
+    log_start(b);
     arena_release(&arena);
 }

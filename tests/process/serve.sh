@@ -138,7 +138,16 @@ wait "$pid" 2>/dev/null
 start --data "$work/a" --listen 127.0.0.1:0 --auth none
 [ "$(status_of "$endpoint/bucket/key")" = 200 ] && cmp -s "$work/body" "$work/bad.yaml"
 check "what was answered is there after kill -9" $?
+! "$sluice" fsck --data "$work/a" >"$work/out" 2>&1
+check "fsck refuses a directory in use" $?
 stop TERM 0
+"$sluice" fsck --data "$work/a" >"$work/out" 2>&1
+check "fsck finds nothing wrong" $?
+rm -rf "$work/a/index"
+"$sluice" fsck --rebuild --data "$work/a" >"$work/out" 2>&1
+check "fsck makes a lost index anew" $?
+"$sluice" fsck --data "$work/a" >"$work/out" 2>&1
+check "fsck agrees with what it made" $?
 
 certificate() # NAME
 {
