@@ -1,4 +1,5 @@
 /* GetObject and HeadObject: one operation that differs in whether the store opens a body. */
+#include "base/clock.h"
 #include "s3api/cond.h"
 #include "s3api/objreq.h"
 #include "s3api/range.h"
@@ -9,7 +10,8 @@ step_fn get_object, head_object; /* routes.def */
 struct get_state {
     struct obj_get_req req;
     struct obj_get_res res;
-    bool partial; /* Range or partNumber was given */
+    bool partial;        /* Range or partNumber was given */
+    struct str if_range; /* p == NULL: none */
     bool wants_checksum;
     struct str overrides[6]; /* by index of `overridable`; p == NULL: none */
     bool overridden;
@@ -28,8 +30,10 @@ static const struct {
 };
 enum { OVERRIDABLE = sizeof(overridable) / sizeof(overridable[0]) };
 
-static step_fn get_opened, head_found;
+static step_fn get_open, get_opened, head_look, head_found;
 static enum err get_parse(struct s3_request *r, struct get_state *g);
+static bool range_is_stale(const struct get_state *g, enum err e);
+static void drop_range(struct get_state *g);
 static enum step_next get_reply(struct s3_request *r, struct get_state *g);
 static void close_body(void *arg);
 
@@ -43,6 +47,14 @@ enum step_next get_object(struct op *op)
         return op_fail(op, e);
     /* a request that is cancelled between the open and get_opened must not leave the body behind */
     arena_defer(r->arena, close_body, g);
+    return op_go(op, get_open);
+}
+
+static enum step_next get_open(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct get_state *g = r->state;
+
     store_obj_get(r->env->store, &g->req, &g->res, op_try(op, get_opened));
     return STEP_WAIT;
 }
@@ -55,6 +67,14 @@ enum step_next head_object(struct op *op)
 
     if ((e = get_parse(r, g)) != ERR_OK)
         return op_fail(op, e);
+    return op_go(op, head_look);
+}
+
+static enum step_next head_look(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct get_state *g = r->state;
+
     store_obj_head(r->env->store, &g->req.head, &g->res.head, op_try(op, head_found));
     return STEP_WAIT;
 }
@@ -64,6 +84,10 @@ static enum step_next get_opened(struct op *op)
     struct s3_request *r = S3(op);
     struct get_state *g = r->state;
 
+    if (range_is_stale(g, op->call.err)) {
+        drop_range(g);
+        return op_go(op, get_open);
+    }
     if (op->call.err == ERR_OK) {
         reply_body(r, g->res.body);
         g->res.body = NULL;
@@ -76,6 +100,10 @@ static enum step_next head_found(struct op *op)
     struct s3_request *r = S3(op);
     struct get_state *g = r->state;
 
+    if (range_is_stale(g, op->call.err)) {
+        drop_range(g);
+        return op_go(op, head_look);
+    }
     if (op->call.err == ERR_OK)
         reply_length(r, g->res.head.len);
     return get_reply(r, g);
@@ -84,6 +112,28 @@ static enum step_next head_found(struct op *op)
 static void close_body(void *arg)
 {
     source_close(((struct get_state *)arg)->res.body);
+}
+
+/* If-Range: the client goes on with what it has, unless the object is another one by now: then it wants all of it
+ * (RFC 9110 section 13.1.5). The store has applied the range already, so a stale one costs a second look. */
+static bool range_is_stale(const struct get_state *g, enum err e)
+{
+    const struct object_info *info = &g->res.head.info;
+    int64_t seconds;
+
+    if (!g->if_range.p || g->req.head.range.kind == RANGE_ALL || (e != ERR_OK && e != ERR_INVALID_RANGE))
+        return false;
+    if (clock_http_parse(g->if_range, &seconds))
+        return seconds != info->mtime_ns / NS_PER_S;
+    return !etag_matches(&info->etag, g->if_range);
+}
+
+static void drop_range(struct get_state *g)
+{
+    source_close(g->res.body);
+    g->res = (struct obj_get_res){0};
+    g->req.head.range = (struct range){RANGE_ALL, 0, 0};
+    g->partial = false;
 }
 
 /* ---- the request ---- */
@@ -121,8 +171,10 @@ static enum err get_parse(struct s3_request *r, struct get_state *g)
     if ((e = objreq_check_version(r)) != ERR_OK || (e = objreq_part_number(r, &part, &h->part_number)) != ERR_OK ||
         (e = parse_overrides(r, g)) != ERR_OK)
         return e;
-    if (range.p)
+    if (range.p) {
         range_parse(range, &h->range);
+        g->if_range = s3_header(r, STR("if-range"));
+    }
     if (range.p && part)
         return reply_error(r, ERR_INVALID_REQUEST, "Cannot specify both Range header and partNumber query parameter");
     /* There is no encrypted object that a key could be for. */

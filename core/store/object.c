@@ -79,11 +79,14 @@ bool etag_matches(const struct etag *e, struct str text)
 
 /* ---- conditions ---- */
 
-/* Whether the header's list names `e`; "*" names anything that exists. */
-static bool list_matches(struct str list, const struct etag *e)
+/* Whether the header's list names `e`; "*" names anything that exists. If-None-Match compares weakly (RFC 9110 section
+ * 13.1.2): proxies that compress make ETags weak. */
+static bool list_matches(struct str list, const struct etag *e, bool weakly)
 {
     while (list.n) {
         struct str item = str_trim(str_split(&list, ','));
+        if (weakly && str_starts(item, STR("W/")))
+            item = str_skip(item, 2);
         if (str_eq(item, STR("*")) || etag_matches(e, item))
             return true;
     }
@@ -100,14 +103,14 @@ enum err cond_check_read(const struct cond *c, const struct object_info *info, i
     int64_t mtime_s = seconds(info->mtime_ns);
 
     if (c->if_match.p) {
-        if (!list_matches(c->if_match, &info->etag))
+        if (!list_matches(c->if_match, &info->etag, false))
             return ERR_PRECONDITION;
     } else if (c->if_unmodified_since_s != COND_NO_TIME && c->if_unmodified_since_s <= now_s &&
                mtime_s > c->if_unmodified_since_s) {
         return ERR_PRECONDITION;
     }
     if (c->if_none_match.p) {
-        if (list_matches(c->if_none_match, &info->etag))
+        if (list_matches(c->if_none_match, &info->etag, true))
             return ERR_NOT_MODIFIED;
     } else if (c->if_modified_since_s != COND_NO_TIME && c->if_modified_since_s <= now_s &&
                mtime_s <= c->if_modified_since_s) {
@@ -127,16 +130,16 @@ enum err cond_check_write(const struct cond *c, const struct object_info *curren
 {
     if (!current)
         return c->if_match.p ? ERR_NO_SUCH_KEY : ERR_OK;
-    if (c->if_match.p && !list_matches(c->if_match, &current->etag))
+    if (c->if_match.p && !list_matches(c->if_match, &current->etag, false))
         return ERR_PRECONDITION;
-    if (c->if_none_match.p && list_matches(c->if_none_match, &current->etag))
+    if (c->if_none_match.p && list_matches(c->if_none_match, &current->etag, true))
         return ERR_PRECONDITION;
     return ERR_OK;
 }
 
 enum err cond_check_delete(const struct cond *c, const struct object_info *current)
 {
-    if (current && c->if_match.p && !list_matches(c->if_match, &current->etag))
+    if (current && c->if_match.p && !list_matches(c->if_match, &current->etag, false))
         return ERR_PRECONDITION;
     return ERR_OK;
 }

@@ -70,6 +70,27 @@ static void get_range_past_end_is_416(void **state)
     assert_int_equal(exchange(&w, "GET", "/bucket/k?partNumber=1", "range: bytes=0-1\n", STR_NONE), 400);
 }
 
+static void stale_if_range_gets_everything(void **state)
+{
+    static const char *const fresh = "range: bytes=1-2\nif-range: \"5d41402abc4b2a76b9719d911017c592\"\n";
+    static const char *const stale[] = {"range: bytes=1-2\nif-range: \"other\"\n",
+                                        "range: bytes=9-\nif-range: \"other\"\n",
+                                        "range: bytes=1-2\nif-range: W/\"5d41402abc4b2a76b9719d911017c592\"\n",
+                                        "range: bytes=1-2\nif-range: Sun, 06 Nov 1994 08:49:37 GMT\n"};
+
+    (void)state;
+    put("/bucket/k", NULL, "hello");
+    assert_int_equal(exchange(&w, "GET", "/bucket/k", fresh, STR_NONE), 206);
+    assert_body("el");
+    for (size_t i = 0; i < sizeof(stale) / sizeof(stale[0]); i++) {
+        assert_int_equal(exchange(&w, "GET", "/bucket/k", stale[i], STR_NONE), 200);
+        assert_body("hello");
+        assert_null(exchange_header(&w, "Content-Range").p);
+        assert_int_equal(exchange(&w, "HEAD", "/bucket/k", stale[i], STR_NONE), 200);
+        assert_int_equal(w.stated_length, 5);
+    }
+}
+
 static void not_modified_keeps_its_validators(void **state)
 {
     (void)state;
@@ -80,6 +101,10 @@ static void not_modified_keeps_its_validators(void **state)
     assert_str_is(exchange_header(&w, "Cache-Control"), "max-age=1");
     assert_null(exchange_header(&w, "Content-Type").p);
     assert_int_equal(w.body.n, 0);
+    assert_int_equal(
+        exchange(&w, "GET", "/bucket/k", "if-none-match: W/\"5d41402abc4b2a76b9719d911017c592\"\n", STR_NONE), 304);
+    assert_int_equal(exchange(&w, "GET", "/bucket/k", "if-match: W/\"5d41402abc4b2a76b9719d911017c592\"\n", STR_NONE),
+                     412);
     assert_int_equal(exchange(&w, "GET", "/bucket/k", "if-match: \"x\"\n", STR_NONE), 412);
     assert_str_is(exchange_element(&w, "Condition"), "If-Match");
 }
@@ -193,6 +218,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(put_then_get_answers_what_was_stored, open_world, close_world),
         cmocka_unit_test_setup_teardown(head_states_the_length_and_sends_nothing, open_world, close_world),
         cmocka_unit_test_setup_teardown(get_range_past_end_is_416, open_world, close_world),
+        cmocka_unit_test_setup_teardown(stale_if_range_gets_everything, open_world, close_world),
         cmocka_unit_test_setup_teardown(not_modified_keeps_its_validators, open_world, close_world),
         cmocka_unit_test_setup_teardown(put_if_none_match_names_its_condition, open_world, close_world),
         cmocka_unit_test_setup_teardown(wrong_digest_stores_nothing, open_world, close_world),
