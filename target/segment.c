@@ -38,11 +38,13 @@ struct segment_dir {
 
 void segment_id_new(struct segment_id *out)
 {
-    uint64_t ms = (uint64_t)(clock_wall_ns() / 1000000);
+    uint64_t now = (uint64_t)clock_wall_ns(), ms = now / 1000000, rest = now % 1000000;
 
     for (int i = 0; i < 6; i++)
         out->b[i] = (uint8_t)(ms >> (8 * (5 - i)));
-    random_bytes(out->b + 6, SEGMENT_ID_LEN - 6);
+    for (int i = 0; i < 3; i++)
+        out->b[6 + i] = (uint8_t)(rest >> (8 * (2 - i)));
+    random_bytes(out->b + 9, SEGMENT_ID_LEN - 9);
 }
 
 void segment_id_hex(const struct segment_id *id, char out[SEGMENT_ID_HEX])

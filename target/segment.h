@@ -24,7 +24,8 @@ enum {
 };
 #define SEGMENT_SIZE_MAX (UINT64_C(1) << 42)
 
-/* 6 bytes of big-endian Unix milliseconds, 10 random: ids sort by age, never come back. */
+/* 6 bytes of big-endian Unix milliseconds, 3 of nanoseconds within, 7 random: ids sort by age, even those of uploads that
+ * were created one right after the other, and never come back. */
 struct segment_id {
     uint8_t b[SEGMENT_ID_LEN];
 };
