@@ -262,7 +262,7 @@ def rebuild(args) -> str:
 def bitflip(args) -> str:
     """A flipped bit in content is found by fsck, and with store.verify_reads never leaves the server."""
     from botocore.exceptions import BotoCoreError, ClientError
-    server = srv.Server(tls=False, extra=("--store-verify-reads", "true")).start()
+    server = srv.Server(tls=False, extra=("--store-verify-reads",)).start()
     try:
         s3 = s3_of(server)
         s3.create_bucket(Bucket=BUCKET)
