@@ -185,6 +185,7 @@ static void create_refuses_what_it_would_not_do(void **state)
     assert_error(
         exchange(&w, "PUT", "/bkt", "content-md5: AAAAAAAAAAAAAAAAAAAAAA==\n", STR("<CreateBucketConfiguration/>")),
         400, "BadDigest");
+    assert_error(send_with("PUT", "/bkt", "content-md5: AAAAAAAAAAAAAAAAAAAAAA==\n"), 400, "BadDigest");
     assert_int_equal(send("HEAD", "/bkt"), 404);
     assert_int_equal(send_with("PUT", "/bkt", "x-amz-acl: private\nx-amz-bucket-object-lock-enabled: false\n"), 200);
 }
