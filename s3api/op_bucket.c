@@ -24,11 +24,15 @@ struct buckets_page {
 
 static enum err parse_page(struct s3_request *r, struct buckets_page *p)
 {
+    static const struct str echoed = {"prefix", 6};
     struct str max = s3_query(r, STR("max-buckets"));
+    enum err e = s3_query_texts(r, &echoed, 1);
 
     p->prefix = s3_query(r, STR("prefix"));
     p->region = s3_query(r, STR("bucket-region"));
     p->token = s3_query(r, STR("continuation-token"));
+    if (e != ERR_OK)
+        return e;
     p->paged = p->prefix.p || p->region.p || p->token.p || max.p;
     if (p->token.n > 0 && !token_decode(r->arena, p->token, &p->after))
         return reply_error(r, ERR_INVALID_ARGUMENT, "The continuation token provided is incorrect");

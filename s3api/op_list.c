@@ -46,21 +46,8 @@ static enum err parse_versions(struct s3_request *r, struct list_op *l)
     return ERR_OK;
 }
 
-/* What is echoed must fit into XML; a key with such bytes can't exist. */
-static enum err check_texts(struct s3_request *r)
-{
-    static const struct str names[] = {
-        {"prefix", 6}, {"delimiter", 9}, {"marker", 6}, {"start-after", 11}, {"key-marker", 10}};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        struct str value = s3_query(r, names[i]);
-        if (str_is_utf8(value) && (value.n == 0 || !memchr(value.p, 0, value.n)))
-            continue;
-        reply_detail(r, STR("ArgumentName"), names[i]);
-        return reply_error(r, ERR_INVALID_ARGUMENT, "The value of " STR_FMT " is not a text", STR_ARG(names[i]));
-    }
-    return ERR_OK;
-}
+static const struct str echoed[] = {{"prefix", 6},       {"delimiter", 9},   {"marker", 6},
+                                    {"start-after", 11}, {"key-marker", 10}, {"version-id-marker", 17}};
 
 static enum err parse_common(struct s3_request *r, struct list_op *l)
 {
@@ -70,7 +57,7 @@ static enum err parse_common(struct s3_request *r, struct list_op *l)
     l->req.bucket = r->bucket.id;
     l->req.prefix = s3_query(r, STR("prefix"));
     l->req.delimiter = s3_query(r, STR("delimiter"));
-    if ((e = check_texts(r)) != ERR_OK)
+    if ((e = s3_query_texts(r, echoed, sizeof(echoed) / sizeof(echoed[0]))) != ERR_OK)
         return e;
     if ((e = s3_query_count(r, STR("max-keys"), LIST_MAX, LIST_MAX, &l->req.max)) != ERR_OK)
         return e;

@@ -97,6 +97,8 @@ struct uploads_state {
 static step_fn uploads_listed;
 static void write_uploads(struct buf *b, const struct s3_request *r, const struct uploads_state *u);
 
+static const struct str echoed[] = {{"prefix", 6}, {"delimiter", 9}, {"key-marker", 10}, {"upload-id-marker", 16}};
+
 enum step_next list_multipart_uploads(struct op *op)
 {
     struct s3_request *r = S3(op);
@@ -110,7 +112,8 @@ enum step_next list_multipart_uploads(struct op *op)
     q->key_marker = s3_query(r, STR("key-marker"));
     if (q->key_marker.n) /* without a key the other marker means nothing (S3 API: ListMultipartUploads) */
         q->upload_id_marker = s3_query(r, STR("upload-id-marker"));
-    if ((e = s3_query_count(r, STR("max-uploads"), LIST_MAX, LIST_MAX, &q->max)) != ERR_OK ||
+    if ((e = s3_query_texts(r, echoed, sizeof(echoed) / sizeof(echoed[0]))) != ERR_OK ||
+        (e = s3_query_count(r, STR("max-uploads"), LIST_MAX, LIST_MAX, &q->max)) != ERR_OK ||
         (e = s3_query_encoding(r, &u->url)) != ERR_OK)
         return op_fail(op, e);
     store_upload_list(r->env->store, q, &u->res, op_call(op, uploads_listed));

@@ -44,6 +44,18 @@ enum err s3_query_count(struct s3_request *r, struct str name, uint32_t cap, uin
     return ERR_OK;
 }
 
+enum err s3_query_texts(struct s3_request *r, const struct str *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct str value = s3_query(r, names[i]);
+        if (str_is_utf8(value) && (value.n == 0 || !memchr(value.p, 0, value.n)))
+            continue;
+        reply_detail(r, STR("ArgumentName"), names[i]);
+        return reply_error(r, ERR_INVALID_ARGUMENT, "The value of " STR_FMT " is not a text", STR_ARG(names[i]));
+    }
+    return ERR_OK;
+}
+
 enum err s3_query_encoding(struct s3_request *r, bool *url)
 {
     struct str value = s3_query(r, STR("encoding-type"));

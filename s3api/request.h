@@ -52,6 +52,9 @@ struct str s3_query(const struct s3_request *r, struct str name);
 struct str s3_header(const struct s3_request *r, struct str name);
 /* A decimal query parameter; absent or empty: `def`. Larger than `cap`: cap. Not a number: ERR_INVALID_ARGUMENT. */
 MUST_USE enum err s3_query_count(struct s3_request *r, struct str name, uint32_t cap, uint32_t def, uint32_t *out);
+/* Parameters whose values are echoed: ERR_INVALID_ARGUMENT when one isn't UTF-8 or holds NUL, which XML can't say. No
+ * key or name has such bytes. */
+MUST_USE enum err s3_query_texts(struct s3_request *r, const struct str *names, size_t n);
 /* encoding-type: true for "url", ERR_INVALID_ARGUMENT for anything else that isn't empty. */
 MUST_USE enum err s3_query_encoding(struct s3_request *r, bool *url);
 static inline struct str s3_owner(const struct s3_request *r)

@@ -359,6 +359,10 @@ static void unusual_parameters_of_lists(void **state)
     assert_error(send("GET", "/bkt?encoding-type=base64"), 400, "InvalidArgument");
     assert_error(send("GET", "/bkt?prefix=%ff"), 400, "InvalidArgument");
     assert_error(send("GET", "/bkt?delimiter=%00"), 400, "InvalidArgument");
+    assert_error(send("GET", "/bkt?versions&key-marker=a&version-id-marker=%ff"), 400, "InvalidArgument");
+    assert_error(send("GET", "/bkt?uploads&prefix=%ff"), 400, "InvalidArgument");
+    assert_error(send("GET", "/bkt?uploads&key-marker=a&upload-id-marker=%00"), 400, "InvalidArgument");
+    assert_error(send("GET", "/?prefix=%ff"), 400, "InvalidArgument");
     assert_int_equal(send("GET", "/bkt?delimiter="), 200);
     assert_null(exchange_element(&w, "Delimiter").p);
 }
