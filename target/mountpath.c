@@ -27,12 +27,12 @@ void inflight_add(struct mountpath *m, struct inflight *f, const struct segment_
 
 void inflight_remove(struct mountpath *m, struct inflight *f)
 {
-    if (!f->at)
-        return;
     pthread_mutex_lock(&m->inflight_lock);
-    *f->at = f->next;
-    if (f->next)
-        f->next->at = f->at;
+    if (f->at) {
+        *f->at = f->next;
+        if (f->next)
+            f->next->at = f->at;
+    }
     pthread_mutex_unlock(&m->inflight_lock);
     *f = (struct inflight){0};
 }

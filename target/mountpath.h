@@ -76,6 +76,6 @@ void mountpath_drain(struct mountpath *m);
 
 /* From before the segment gets its name until its record is committed or it was unlinked. */
 void inflight_add(struct mountpath *m, struct inflight *f, const struct segment_id *id);
-void inflight_remove(struct mountpath *m, struct inflight *f);
+void inflight_remove(struct mountpath *m, struct inflight *f); /* harmless on a zeroed one */
 
 #endif
