@@ -425,7 +425,7 @@ void tx_pump(struct conn *c)
 {
     while (c->tx.active && !c->tx.waiting) {
         if (!conn_turn_left(c)) {
-            conn_yield(c);
+            (void)wait_for_peer(c); /* the turn's last write may have filled the socket */
             return;
         }
         if (!tx_step(c))

@@ -599,14 +599,22 @@ static void steady_slow_upload_works(void **state)
     close(fd);
 }
 
+/* Windows of every size: with some of them the socket is full just where a turn of the loop ends, and no write has said
+ * so. */
 static void stuck_readers_are_cut(void **state)
 {
-    int fd = client_open(&server);
+    int fds[24], n = sizeof(fds) / sizeof(fds[0]);
 
     (void)state;
-    client_send_z(fd, "GET /file?200000000 HTTP/1.1\r\n" HOST "\r\n");
-    wait_for(&server.responds_failed, 1);
-    close(fd);
+    for (int i = 0; i < n; i++) {
+        int window = (i + 1) * 16384;
+        fds[i] = client_open(&server);
+        setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &window, sizeof(window));
+        client_send_z(fds[i], "GET /file?200000000 HTTP/1.1\r\n" HOST "\r\n");
+    }
+    wait_for(&server.responds_failed, n);
+    for (int i = 0; i < n; i++)
+        close(fds[i]);
 }
 
 /* The socket buffers hold more than the client takes within a time limit: only what it acknowledges tells that it is
