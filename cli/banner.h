@@ -14,7 +14,8 @@ struct banner {
     const char *plain, *tls;               /* bound addresses, "HOST:PORT", empty = none */
 };
 
-/* Also logs the start, with warnings about settings that give something up. The secret is shown when it was made just now, or to a terminal; never one that came from the settings. */
+/* Also logs the start, with warnings about settings that give something up. The secret is shown when it was made just
+ * now, or to a terminal; never one that came from the settings. */
 void banner_print(const struct banner *b);
 
 #endif
