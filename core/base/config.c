@@ -370,6 +370,20 @@ static enum err unknown_flag(struct config *c, const char *arg)
     return fail(c, "there is no option %s; did you mean %s?", quoted, text);
 }
 
+/* The value of the flag at argv[*at], moving *at to its last argument; STR_NONE when it is missing. A switch needs none, but
+ * takes a word like "false" that follows. */
+static struct str flag_value(const struct config_option *o, struct flag f, int argc, char **argv, int *at)
+{
+    struct str next = *at + 1 < argc ? str_z(argv[*at + 1]) : STR_NONE;
+
+    if (f.value.p)
+        return f.value;
+    if (o && o->type == CONFIG_BOOL && !config_value_is_bool(next))
+        return STR("true");
+    ++*at;
+    return next;
+}
+
 /* Sets what argv[*at] says, moving *at to its last argument. */
 static enum err set_flag(struct config *c, int argc, char **argv, int *at)
 {
@@ -379,13 +393,9 @@ static enum err set_flag(struct config *c, int argc, char **argv, int *at)
 
     if (!o && !is_config)
         return unknown_flag(c, argv[*at]);
-    if (o && o->type == CONFIG_BOOL && !f.value.p)
-        f.value = STR("true");
-    if (!f.value.p) {
-        if (*at + 1 == argc)
-            return fail(c, STR_FMT ": a value is missing", STR_ARG(f.name));
-        f.value = str_z(argv[++*at]);
-    }
+    f.value = flag_value(o, f, argc, argv, at);
+    if (!f.value.p)
+        return fail(c, STR_FMT ": a value is missing", STR_ARG(f.name));
     if (is_config)
         return ERR_OK;
     const char *origin = arena_str(&c->arena, f.name).p;
@@ -404,10 +414,7 @@ static const char *find_config_flag(const struct config *c, int argc, char **arg
 
     for (int i = 0; i < argc; i++) {
         struct flag f = flag_split(argv[i]);
-        const struct config_option *o = by_flag(c, f.name);
-        const char *value = f.value.p;
-        if (!value && (!o || o->type != CONFIG_BOOL) && i + 1 < argc)
-            value = argv[++i];
+        const char *value = flag_value(by_flag(c, f.name), f, argc, argv, &i).p;
         if (str_eq(f.name, STR("--config")))
             file = value;
     }

@@ -111,15 +111,30 @@ static bool number_read(const struct config_option *o, struct str text, void *fi
     return false;
 }
 
+/* No and yes by turns. */
+static const char *const bool_words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
+enum { BOOL_WORDS = sizeof(bool_words) / sizeof(*bool_words) };
+
+static size_t bool_index(struct str text)
+{
+    size_t i = 0;
+
+    while (i < BOOL_WORDS && !str_eq(text, str_z(bool_words[i])))
+        i++;
+    return i;
+}
+
+bool config_value_is_bool(struct str text)
+{
+    return bool_index(text) < BOOL_WORDS;
+}
+
 static bool bool_read(struct str text, void *field, char *expected)
 {
-    static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
-
-    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-        if (str_eq(text, str_z(words[i]))) {
-            *(bool *)field = i % 2 == 1;
-            return true;
-        }
+    if (config_value_is_bool(text)) {
+        *(bool *)field = bool_index(text) % 2 == 1;
+        return true;
+    }
     snprintf(expected, CONFIG_EXPECTED_MAX, "true or false");
     return false;
 }

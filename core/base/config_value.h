@@ -16,6 +16,8 @@ enum { CONFIG_EXPECTED_MAX = 256 };
 /* Every type but CONFIG_LIST. */
 bool config_value_parse(const struct config_option *o, struct str text, struct arena *a, void *field,
                         char expected[CONFIG_EXPECTED_MAX]);
+/* true, false, yes, no, on, off, 1, 0 */
+bool config_value_is_bool(struct str text);
 /* As YAML, secrets masked. */
 void config_value_print(const struct config_option *o, const void *field, struct buf *out);
 /* What stands behind the flag in help: "SIZE", "sync|async". */

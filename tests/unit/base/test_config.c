@@ -145,6 +145,21 @@ static void the_file_can_be_named_by_a_variable(void **state)
     assert_null(config_suspect(c));
 }
 
+static void a_switch_takes_a_word_or_none(void **state)
+{
+    (void)state;
+    write_file("threads: 7\n");
+    assert_int_equal(load(ARGS("--loud", "--config", file), no_env), ERR_OK);
+    assert_true(s.loud);
+    assert_int_equal(load(ARGS("--loud", "false", "--config", file), no_env), ERR_OK);
+    assert_false(s.loud);
+    assert_int_equal(s.threads, 7);
+    assert_int_equal(load(ARGS("--loud=yes"), no_env), ERR_OK);
+    assert_true(s.loud);
+    assert_int_equal(load(ARGS("--loud", "maybe"), no_env), ERR_SYNTAX);
+    says("unexpected argument \"maybe\"");
+}
+
 static void a_list_is_replaced_by_a_later_source(void **state)
 {
     char *env[] = {"SLUICE_DATA=/e1, /e2", NULL};
@@ -260,6 +275,7 @@ int main(void)
         TEST(defaults_fill_the_struct),
         TEST(later_sources_win),
         TEST(the_file_can_be_named_by_a_variable),
+        TEST(a_switch_takes_a_word_or_none),
         TEST(a_list_is_replaced_by_a_later_source),
         cmocka_unit_test(a_bad_value_tells_where_it_came_from),
         cmocka_unit_test(an_unknown_option_is_an_error_with_a_guess),
