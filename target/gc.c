@@ -230,7 +230,10 @@ static enum err sweep_segments(struct pass *p, uint64_t *removed)
         if ((e = segment_each(p->mountpath->segments, take_file, p)) == ERR_OK && p->files.count) {
             ids_sort(&p->files);
             mark_inflight(p);
-            if ((e = mark_referenced(p)) == ERR_OK)
+            /* records may be in the index's log that no snapshot shows: the next start decides */
+            if (committer_is_broken(p->mountpath->committer))
+                e = ERR_CANCELLED;
+            else if ((e = mark_referenced(p)) == ERR_OK)
                 e = sweep(p, removed);
         }
         ids_release(&p->files);

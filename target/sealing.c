@@ -45,7 +45,8 @@ enum err sealing_seal_empty(struct sealing *s)
 
 void sealing_end(struct sealing *s, bool committed)
 {
-    if (s->sealed && !committed)
+    /* After a failed write the record may be in the index's log all the same, and count at the next start. */
+    if (s->sealed && !committed && !committer_is_broken(s->mountpath->committer))
         mountpath_unlink(s->mountpath, &s->inflight.id, 1);
     if (s->staged == &s->own)
         segment_discard(&s->own);

@@ -1,5 +1,6 @@
 /* sealing.h - the way of a staged segment into the index: described, sealed, protected from garbage collection, and
- * removed again when its record was not committed after all.
+ * removed again when its record was not committed after all (when that is in doubt, garbage collection decides after
+ * the next start).
  *
  * Shape    sealing_describe(), sealing_run() or the two for an empty one, the commit, sealing_end().
  * Owns     the description's bytes, the protection, and `empty` (a source, or NULL).

@@ -38,6 +38,9 @@ static enum err err_from_text(const char *text)
         return ERR_AGAIN;
     if (str_starts(s, STR("Corruption")))
         return ERR_CORRUPT;
+    /* what was written but not synced may come back: in doubt, whatever the reason */
+    if (str_find(s, STR("While fdatasync")) != SIZE_MAX || str_find(s, STR("While fsync")) != SIZE_MAX)
+        return ERR_IO;
     if (str_find(s, STR("No space left")) != SIZE_MAX || str_find(s, STR("quota exceeded")) != SIZE_MAX)
         return ERR_NO_SPACE;
     return ERR_IO;
