@@ -35,6 +35,7 @@ struct pending {
 struct sealed {
     struct sealed *next;
     uint64_t uid;
+    unsigned seals; /* several may delete a bucket at a time: one that fails must not undo another's */
 };
 
 struct txn {
@@ -126,6 +127,7 @@ enum err txn_get(struct txn *t, struct str key, struct str *out)
         t->pins = mem_realloc(t->pins, t->pin_cap * sizeof(*t->pins));
     }
     t->pins[t->pin_count++] = v;
+    t->bytes += v.bytes.n; /* it is pinned until the batch ends */
     *out = v.bytes;
     return ERR_OK;
 }
@@ -190,21 +192,30 @@ static struct sealed **sealed_find(struct committer *c, uint64_t uid)
     return at;
 }
 
-void txn_seal(struct txn *t, uint64_t uid, bool sealed)
+void txn_seal(struct txn *t, uint64_t uid)
 {
     struct committer *c = t->owner;
 
     pthread_mutex_lock(&c->lock);
     struct sealed **at = sealed_find(c, uid);
-    if (sealed && !*at) {
+    if (!*at) {
         *at = NEW(struct sealed);
         (*at)->uid = uid;
-    } else if (!sealed && *at) {
-        struct sealed *gone = *at;
-        *at = gone->next;
-        free(gone);
     }
+    (*at)->seals++;
     pthread_mutex_unlock(&c->lock);
+}
+
+void committer_unseal(struct committer *c, uint64_t uid, bool all)
+{
+    pthread_mutex_lock(&c->lock);
+    struct sealed **at = sealed_find(c, uid), *gone = *at;
+    if (gone && (--gone->seals == 0 || all))
+        *at = gone->next;
+    else
+        gone = NULL;
+    pthread_mutex_unlock(&c->lock);
+    free(gone);
 }
 
 enum err committer_check_bucket(struct committer *c, uint64_t uid)

@@ -63,9 +63,11 @@ void txn_unlink(struct txn *t, const struct segment_id *id);
 struct arena *txn_arena(struct txn *t);
 
 /* Sealed buckets: writes to them fail. In memory only, and only as of the moment of the commit. */
-void txn_seal(struct txn *t, uint64_t bucket_uid, bool sealed);
+void txn_seal(struct txn *t, uint64_t bucket_uid);
 MUST_USE enum err txn_check_bucket(struct txn *t, uint64_t bucket_uid); /* ERR_NO_SUCH_BUCKET */
-/* The same from any thread, for an early answer. */
+/* Takes back one txn_seal(), or all. From any thread, at once: it needs no place in the queue, so that it can't fail. */
+void committer_unseal(struct committer *c, uint64_t bucket_uid, bool all);
+/* The same as txn_check_bucket() from any thread, for an early answer. */
 MUST_USE enum err committer_check_bucket(struct committer *c, uint64_t bucket_uid);
 
 /* Notices of change by id: whoever read several keys of an id (the parts of an upload) outside of a commit learns

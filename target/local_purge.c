@@ -13,6 +13,7 @@ struct purge_seal {
     struct commit commit;
     struct group_call member;
     struct purge_op *purge;
+    bool sealed;
 };
 
 struct purge_op {
@@ -23,9 +24,7 @@ struct purge_op {
     struct call *whole;
     struct purge_seal *seals;
     struct call_group group;
-    bool seal; /* what purge_seal_all() does: seal or unseal */
     bool not_empty;
-    enum err failed; /* why it is unsealed again */
     struct offload_task task;
     uint64_t removed;
     /* the batch under way, of one mountpath */
@@ -38,9 +37,8 @@ struct purge_op {
     struct parts_drop drop;
 };
 
-static step_fn purge_start, purge_look, purge_sealed, purge_uploads, purge_upload_found, purge_upload_gone,
-    purge_upload_done, purge_objects, purge_objects_found, purge_objects_gone, purge_unseal, purge_unsealed,
-    purge_end; /* roughly in order */
+static step_fn purge_start, purge_look, purge_looked, purge_uploads, purge_upload_found, purge_upload_gone,
+    purge_upload_done, purge_objects, purge_objects_found, purge_objects_gone, purge_end; /* roughly in order */
 
 /* ---- sealing everywhere ---- */
 
@@ -48,13 +46,13 @@ static enum err seal_apply(struct commit *m, struct txn *t)
 {
     struct purge_seal *s = CONTAINER(m, struct purge_seal, commit);
 
-    txn_seal(t, s->purge->req->bucket.uid, s->purge->seal);
+    txn_seal(t, s->purge->req->bucket.uid);
+    s->sealed = true;
     return ERR_OK;
 }
 
-static void seal_all(struct purge_op *p, bool seal, struct call *whole)
+static void seal_all(struct purge_op *p, struct call *whole)
 {
-    p->seal = seal;
     call_group_init(&p->group, whole);
     for (size_t i = 0; i < p->local->count; i++) {
         p->seals[i].purge = p;
@@ -64,13 +62,23 @@ static void seal_all(struct purge_op *p, bool seal, struct call *whole)
     call_group_seal(&p->group);
 }
 
+/* Where this purge sealed it, or where anyone did. */
+static void unseal(struct purge_op *p, bool anyone)
+{
+    for (size_t i = 0; i < p->local->count; i++)
+        if (anyone || p->seals[i].sealed)
+            committer_unseal(p->local->mountpaths[i]->committer, p->req->bucket.uid, anyone);
+}
+
 static enum step_next purge_start(struct op *op)
 {
     struct purge_op *p = OP(op, struct purge_op);
 
-    if (p->req->unseal)
-        return op_go(op, purge_unseal);
-    seal_all(p, true, op_call(op, purge_look));
+    if (p->req->unseal) {
+        unseal(p, true);
+        return op_go(op, purge_end);
+    }
+    seal_all(p, op_call(op, purge_look));
     return STEP_WAIT;
 }
 
@@ -97,16 +105,15 @@ static enum step_next purge_look(struct op *op)
 
     if (p->req->objects)
         return op_go(op, purge_uploads);
-    offload_run(p->local->conf.io, &p->task, look, op_try(op, purge_sealed));
+    offload_run(p->local->conf.io, &p->task, look, op_call(op, purge_looked));
     return STEP_WAIT;
 }
 
-static enum step_next purge_sealed(struct op *op)
+static enum step_next purge_looked(struct op *op)
 {
     struct purge_op *p = OP(op, struct purge_op);
 
-    p->failed = op->call.err != ERR_OK ? op->call.err : p->not_empty ? ERR_BUCKET_NOT_EMPTY : ERR_OK;
-    return p->failed == ERR_OK ? op_go(op, purge_uploads) : op_go(op, purge_unseal);
+    return p->not_empty ? op_fail(op, ERR_BUCKET_NOT_EMPTY) : op_go(op, purge_uploads);
 }
 
 /* ---- the next keys of a mountpath ---- */
@@ -242,22 +249,7 @@ static enum step_next purge_objects_gone(struct op *op)
     return op_go(op, purge_objects);
 }
 
-/* ---- unsealing, the end ---- */
-
-static enum step_next purge_unseal(struct op *op)
-{
-    struct purge_op *p = OP(op, struct purge_op);
-
-    seal_all(p, false, op_call(op, purge_unsealed));
-    return STEP_WAIT;
-}
-
-static enum step_next purge_unsealed(struct op *op)
-{
-    struct purge_op *p = OP(op, struct purge_op);
-
-    return p->failed == ERR_OK ? op_go(op, purge_end) : op_fail(op, p->failed);
-}
+/* ---- the end ---- */
 
 static enum step_next purge_end(struct op *op)
 {
@@ -265,6 +257,8 @@ static enum step_next purge_end(struct op *op)
 
     if (op->err == ERR_OK)
         p->res->removed = p->removed;
+    else
+        unseal(p, false); /* the bucket goes on */
     arena_release(&p->arena);
     call_finish(p->whole, op->err);
     return STEP_DONE;

@@ -233,7 +233,7 @@ struct part_list_res {
 /* ---- buckets ---- */
 
 /* Seals the bucket: from then on every write to this uid fails with ERR_NO_SUCH_BUCKET; then removes its uploads and, with `objects`, its
- * objects. Without `objects` a bucket that holds any is unsealed again: ERR_BUCKET_NOT_EMPTY.
+ * objects. Without `objects` a bucket that holds any is unsealed again: ERR_BUCKET_NOT_EMPTY; so it is after any other error.
  * The seal lasts until the store is closed: after a crash a bucket whose record outlived it can be used or deleted again.
  * `unseal` does the contrary and only that: writes are accepted again. For whoever purged a bucket and then failed to remove its
  * record. */

@@ -199,7 +199,8 @@ static enum err notice_apply(struct commit *m, struct txn *t)
     txn_changed(t, &n->id);
     n->within = txn_changes(t, &n->id);
     txn_put(t, STR("k"), STR("v"));
-    txn_seal(t, 5, true);
+    txn_seal(t, 5);
+    txn_seal(t, 5);
     return txn_check_bucket(t, 5) == ERR_NO_SUCH_BUCKET ? txn_check_bucket(t, 6) : ERR_INTERNAL;
 }
 
@@ -218,6 +219,10 @@ static void notices_of_change_are_given_within_the_batch_and_after_it(void **sta
     assert_int_equal(n.within, n.before + 1);
     assert_int_equal(committer_changes(f->committer, &n.id), n.before + 2);
     assert_int_equal(committer_check_bucket(f->committer, 5), ERR_NO_SUCH_BUCKET);
+    committer_unseal(f->committer, 5, false);
+    assert_int_equal(committer_check_bucket(f->committer, 5), ERR_NO_SUCH_BUCKET); /* another's seal */
+    committer_unseal(f->committer, 5, false);
+    assert_int_equal(committer_check_bucket(f->committer, 5), ERR_OK);
 }
 
 int main(void)

@@ -70,10 +70,32 @@ static void a_full_disk_at_sync_leaves_doubt_too(void **state)
     overwrite_in_doubt(ENOSPC);
 }
 
+/* One mountpath of two takes no more writes: deleting the bucket fails, and the other one goes on. */
+static void a_failed_purge_unseals(void **state)
+{
+    struct local_fixture *f = fixture_new(2);
+    struct bucket_purge_req req = {.arena = &f->arena, .bucket = {1, STR("bucket")}};
+    struct bucket_purge_res res;
+    struct waiting w;
+
+    (void)state;
+    fixture_open(f);
+    atomic_store(&log_errno, EIO);
+    assert_int_equal(t_put(f, 2, "k", STR("x")), ERR_IO);
+    atomic_store(&log_errno, 0);
+    store_bucket_purge(f->store, &req, &res, wait_begin(f, &w));
+    assert_int_equal(wait_end(f, &w), ERR_IO);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(committer_check_bucket(f->local->mountpaths[i]->committer, 1), ERR_OK);
+    fixture_close(f);
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_in_doubt_keeps_its_content),
+        cmocka_unit_test(a_failed_purge_unseals),
         cmocka_unit_test(a_full_disk_at_sync_leaves_doubt_too),
     };
 
