@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,7 +17,7 @@
 
 _Static_assert(H2O_USE_LIBUV == 0, "libh2o's headers must be compiled for its own event loop (-DH2O_USE_LIBUV=0)");
 
-enum { MAX_WAIT_MS = 1000, DEFERRED_PER_TURN = 4096 };
+enum { MAX_WAIT_MS = 1000, READING_NS = 4000000, DEFERRED_NS = 2000000, LOOP_NICE = -10 };
 
 struct loop {
     h2o_evloop_t *ev;
@@ -123,15 +124,20 @@ static void on_wake(struct io *io, void *owner)
     mailbox_take(owner);
 }
 
-/* Runs what was deferred, also by what runs here, up to a bound so that descriptors get their turn. */
+/* Runs what was deferred, also by what runs here. A chain of uploads whose sockets always have more would go on for ever, so
+ * after a while descriptors and timers get their turn. */
 static void run_deferred(struct loop *l)
 {
-    for (int i = 0; l->deferred && i < DEFERRED_PER_TURN; i++) {
+    uint64_t until = l->deferred ? clock_ns() + DEFERRED_NS : 0;
+
+    while (l->deferred) {
         struct post *p = l->deferred;
         l->deferred = p->next;
         if (!l->deferred)
             l->deferred_tail = &l->deferred;
         p->fn(p);
+        if (clock_ns() >= until)
+            return;
     }
 }
 
@@ -254,7 +260,9 @@ static void on_readable(h2o_socket_t *sock, const char *err)
     (void)err; /* the reader finds out what is wrong */
     turn_begins(io->loop);
     if (io->read_cb) {
-        io->read_cb(io, io->owner);
+        /* many sockets with much to read: the rest is still readable in the next turn */
+        if (clock_ns() - io->loop->turn_began_ns < READING_NS)
+            io->read_cb(io, io->owner);
         return;
     }
     io->reading = false;
@@ -382,6 +390,8 @@ void loop_turn(struct loop *l, int max_wait_ms)
 void loop_run(struct loop *l)
 {
     loop_adopt(l);
+    /* Requests wait for this thread, the pools' hashing can wait for them. Needs a privilege; without it the kernel shares evenly. */
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), LOOP_NICE);
     while (!atomic_load_explicit(&l->stop, memory_order_acquire))
         loop_turn(l, MAX_WAIT_MS);
 }

@@ -1,6 +1,7 @@
 #include "offload.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -45,9 +46,12 @@ static struct offload_task *take(struct offload *o)
 
 static void *worker(void *arg)
 {
+    const struct sched_param batch = {0};
     struct offload *o = arg;
     struct offload_task *t;
 
+    /* A loop that wakes up goes before the pool's work; where the kernel won't, everything works all the same. */
+    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &batch);
     while ((t = take(o)) != NULL) {
         struct call *call = t->call;
         enum err e = t->run(t);
