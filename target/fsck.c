@@ -184,6 +184,8 @@ enum err fsck_run(const struct fsck_options *o)
     enum err e = ERR_OK;
 
     hash_setup();
+    if (o->rebuild)
+        fsck_restore_formats(o);
     for (size_t i = 0; i < o->mountpath_count; i++) {
         enum err one = run_one(o, o->mountpaths[i]);
         if (e == ERR_OK || one == ERR_CORRUPT)

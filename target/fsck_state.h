@@ -1,6 +1,6 @@
 /* fsck_state.h - what the halves of fsck share: a mountpath opened offline, its files, its report.
  *
- * Shape    fsck.c opens and drives, fsck_check.c compares index and files, fsck_rebuild.c restores the index.
+ * Shape    fsck.c opens and drives, fsck_check.c compares index and files, fsck_rebuild.c restores the index, fsck_format.c the format file.
  * Owns     fsck.c owns the state.
  * Errors   findings are lines on stdout, counted; an error returned ends the check of this mountpath.
  * Thread   BLOCKING; main thread.
@@ -57,5 +57,7 @@ MUST_USE enum err fsck_list_files(struct fsck *f);
 MUST_USE enum err fsck_check(struct fsck *f);
 /* Adds to the index what descriptions of unreferenced segments say and it lacks; recounts references. After fsck_check(). */
 MUST_USE enum err fsck_rebuild(struct fsck *f, uint64_t *restored);
+/* Before any directory is opened: writes sluice.format anew where it is lost and can be known. */
+void fsck_restore_formats(const struct fsck_options *o);
 
 #endif

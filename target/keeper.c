@@ -26,7 +26,8 @@ struct keeper {
     struct mountpath *mountpath;
     uint32_t full_percent, high_percent;
     bool async;
-    bool high; /* was said in the log */
+    bool high;  /* was said in the log */
+    bool close; /* to the end of the space: look more often */
     struct gauges *gauges;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -83,6 +84,35 @@ static struct gauges *gauges_get(struct str dir)
     return g;
 }
 
+enum { COMPACTION_MAX = 1 << 30, RESERVE_MIN = 2 << 20, CLOSE_MS = 50 };
+
+static uint64_t measure_every_ns(const struct keeper *k)
+{
+    return k->close ? CLOSE_MS * UINT64_C(1000000) : (uint64_t)NS_PER_S;
+}
+
+/* What must stay free for the index, so that deletes always go through: room to flush and to compact. */
+static uint64_t index_reserve(const struct mountpath *m)
+{
+    uint64_t compaction = kv_disk_bytes(m->kv) / 2;
+
+    if (compaction > COMPACTION_MAX)
+        compaction = COMPACTION_MAX;
+    return kv_unflushed(m->kv) + 2 * m->index_buffer + compaction + RESERVE_MIN;
+}
+
+static void tell(struct keeper *k, bool full, bool high, unsigned percent, uint64_t available)
+{
+    struct mountpath *m = k->mountpath;
+
+    if (full != atomic_load(&m->full))
+        log_warn(STR_NONE, full ? "mountpath full: writes are refused" : "mountpath has room again: writes go on",
+                 "mountpath=%s percent=%u free_bytes=%llu", log_quote(m->dir), percent, (unsigned long long)available);
+    else if (high != k->high)
+        log_warn(STR_NONE, high ? "mountpath is filling up" : "mountpath is below the warning level again",
+                 "mountpath=%s percent=%u", log_quote(m->dir), percent);
+}
+
 static void measure(struct keeper *k)
 {
     struct mountpath *m = k->mountpath;
@@ -94,20 +124,18 @@ static void measure(struct keeper *k)
     }
     /* as df counts: what is reserved for root is not ours */
     uint64_t used = (uint64_t)fs.f_blocks - fs.f_bfree, ours = used + fs.f_bavail;
+    uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize, reserve = index_reserve(m);
     unsigned percent = ours ? (unsigned)(used * 100 / ours) : 0;
     unsigned nodes = fs.f_files ? (unsigned)((fs.f_files - fs.f_favail) * 100 / fs.f_files) : 0;
-    bool full = percent > k->full_percent || nodes > k->full_percent, high = percent > k->high_percent;
+    bool full = percent > k->full_percent || nodes > k->full_percent || available < reserve;
+    bool high = percent > k->high_percent || nodes > k->high_percent;
 
     metric_set(&k->gauges->total, (int64_t)(fs.f_blocks * fs.f_frsize));
-    metric_set(&k->gauges->free, (int64_t)(fs.f_bavail * fs.f_frsize));
+    metric_set(&k->gauges->free, (int64_t)available);
     metric_set(&k->gauges->full, full);
-    if (full != atomic_load(&m->full))
-        log_warn(STR_NONE, full ? "mountpath full: writes are refused" : "mountpath has room again: writes go on",
-                 "mountpath=%s percent=%u inodes_percent=%u", log_quote(m->dir), percent, nodes);
-    if (high != k->high && !full)
-        log_warn(STR_NONE, high ? "mountpath is filling up" : "mountpath is below the warning level again",
-                 "mountpath=%s percent=%u", log_quote(m->dir), percent);
+    tell(k, full, high, percent, available);
     k->high = high;
+    k->close = available < 4 * reserve;
     atomic_store(&m->full, full);
 }
 
@@ -152,12 +180,14 @@ static void work_off(struct keeper *k)
     pthread_cond_broadcast(&k->worked_off);
 }
 
-static void wait_a_second(struct keeper *k)
+static void wait_for_work(struct keeper *k)
 {
     struct timespec until;
 
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 1;
+    uint64_t ns = (uint64_t)until.tv_nsec + measure_every_ns(k);
+    until.tv_sec += (time_t)(ns / (uint64_t)NS_PER_S);
+    until.tv_nsec = (long)(ns % (uint64_t)NS_PER_S);
     pthread_cond_timedwait(&k->wake, &k->lock, &until);
 }
 
@@ -171,8 +201,8 @@ static void *keeper_main(void *arg)
         if (k->locked.count)
             work_off(k);
         else
-            wait_a_second(k);
-        if (clock_mono_ns() - measured >= (uint64_t)NS_PER_S && !k->locked.stop) {
+            wait_for_work(k);
+        if (clock_mono_ns() - measured >= measure_every_ns(k) && !k->locked.stop) {
             pthread_mutex_unlock(&k->lock);
             measured = clock_mono_ns();
             measure(k);

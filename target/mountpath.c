@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -10,6 +11,8 @@
 #include "base/mem.h"
 #include "store/hrw.h"
 #include "target/keeper.h"
+
+enum { INDEX_BUFFER_MIN = 1 << 20, INDEX_BUFFER_MAX = 32 << 20, INDEX_BUFFER_SHARE = 128 /* of the file system */ };
 
 /* ---- segments on their way into the index ---- */
 
@@ -56,6 +59,17 @@ static void unlink_garbage(void *arg, const struct segment_id *ids, size_t n)
 
 /* ---- opening ---- */
 
+/* Memtables that a small disk can take, too. */
+static uint64_t index_buffer(struct str dir)
+{
+    struct statvfs fs;
+
+    if (statvfs(dir.p, &fs) != 0)
+        return INDEX_BUFFER_MIN;
+    uint64_t part = (uint64_t)fs.f_blocks * fs.f_frsize / INDEX_BUFFER_SHARE;
+    return part < INDEX_BUFFER_MIN ? INDEX_BUFFER_MIN : part > INDEX_BUFFER_MAX ? INDEX_BUFFER_MAX : part;
+}
+
 static enum err open_index(struct mountpath *m, const struct mountpath_env *env, bool create,
                            char why[MOUNTPATH_WHY_MAX])
 {
@@ -63,7 +77,7 @@ static enum err open_index(struct mountpath *m, const struct mountpath_env *env,
     char path[4096];
     const struct kv_options o = {
         .cache_bytes = (size_t)(env->conf->index_cache_bytes / env->mountpath_count),
-        .write_buffer_bytes = 32 << 20,
+        .write_buffer_bytes = (size_t)m->index_buffer,
         .create = create,
     };
 
@@ -106,6 +120,7 @@ enum err mountpath_open(const struct mountpath_env *env, struct str dir, const s
     m->lock_fd = lock_fd;
     m->extents = env->extents;
     pthread_mutex_init(&m->inflight_lock, NULL);
+    m->index_buffer = index_buffer(m->dir);
     if ((e = open_index(m, env, f->set_count == 0, why)) != ERR_OK)
         goto fail;
     if ((e = segment_dir_open(m->dir, env->conf->durability == DURABILITY_SYNC, &m->segments)) != ERR_OK) {

@@ -48,6 +48,7 @@ struct mountpath {
     uint64_t seed; /* for placement */
     int lock_fd;
     struct kv *kv;
+    uint64_t index_buffer; /* bytes of a memtable of the index */
     struct segment_dir *segments;
     struct committer *committer;
     struct extent_cache *extents; /* shared */

@@ -90,6 +90,7 @@ static rocksdb_options_t *make_options(const struct kv_options *o, rocksdb_cache
 {
     rocksdb_options_t *r = rocksdb_options_create();
     rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
+    size_t buffer = o->write_buffer_bytes ? o->write_buffer_bytes : WRITE_BUFFER_DEFAULT;
 
     rocksdb_block_based_options_set_block_cache(t, cache);
     rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
@@ -98,7 +99,11 @@ static rocksdb_options_t *make_options(const struct kv_options *o, rocksdb_cache
     rocksdb_block_based_options_destroy(t);
 
     rocksdb_options_set_create_if_missing(r, o->create);
-    rocksdb_options_set_write_buffer_size(r, o->write_buffer_bytes ? o->write_buffer_bytes : WRITE_BUFFER_DEFAULT);
+    rocksdb_options_set_write_buffer_size(r, buffer);
+    /* tables and levels in proportion: on a small disk compactions must not need much room */
+    rocksdb_options_set_target_file_size_base(r, 2 * buffer);
+    rocksdb_options_set_max_bytes_for_level_base(r, 8 * buffer);
+    rocksdb_options_set_max_compaction_bytes(r, 32 * buffer);
     rocksdb_options_set_max_write_buffer_number(r, WRITE_BUFFERS);
     rocksdb_options_set_max_background_jobs(r, 2);
     rocksdb_options_set_max_open_files(r, OPEN_FILES);
@@ -389,6 +394,11 @@ uint64_t kv_count(struct kv *kv)
 uint64_t kv_memory(struct kv *kv)
 {
     return property(kv, "rocksdb.cur-size-all-mem-tables") + rocksdb_cache_get_usage(kv->cache);
+}
+
+uint64_t kv_unflushed(struct kv *kv)
+{
+    return property(kv, "rocksdb.cur-size-all-mem-tables");
 }
 
 uint64_t kv_disk_bytes(struct kv *kv)

@@ -152,12 +152,28 @@ static void a_damaged_index_is_salvaged_with_its_small_objects(void **state)
     expect_all(f, true);
 }
 
+static void a_lost_format_file_is_restored(void **state)
+{
+    struct local_fixture *f = *state;
+    struct local *none = NULL;
+    char why[512];
+
+    fixture_close(f);
+    run(f, "rm sluice.format", 1);
+    assert_int_not_equal(local_open(&f->conf, &none, why), ERR_OK);
+    assert_non_null(strstr(why, "fsck --rebuild"));
+    assert_int_equal(fsck(f, true, true), ERR_OK);
+    fixture_open(f);
+    expect_all(f, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_sound_store_is_sound, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_index_is_rebuilt_from_segments, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_format_file_is_restored, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_index_is_salvaged_with_its_small_objects, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
