@@ -32,6 +32,10 @@ static inline struct local *local_of(struct store *s)
 {
     return CONTAINER(s, struct local_handle, store)->local;
 }
+/* For the metrics: a body of that many bytes was opened for reading, or written. */
+void local_count_read(uint64_t bytes);
+void local_count_written(uint64_t bytes);
+
 /* Where the key lives. */
 struct mountpath *local_place(struct local *l, uint64_t bucket_uid, struct str key);
 

@@ -7,8 +7,40 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "store/hrw.h"
 #include "target/gc.h"
+
+/* ---- metrics ---- */
+
+static struct metric reads = {
+    .name = "sluice_store_reads_total", .help = "Bodies of objects opened for reading", .kind = METRIC_COUNTER};
+static struct metric read_bytes = {
+    .name = "sluice_store_read_bytes_total", .help = "Bytes of those bodies", .kind = METRIC_COUNTER};
+static struct metric writes = {
+    .name = "sluice_store_writes_total", .help = "Objects and parts written", .kind = METRIC_COUNTER};
+static struct metric written_bytes = {
+    .name = "sluice_store_written_bytes_total", .help = "Bytes of those objects and parts", .kind = METRIC_COUNTER};
+
+static void register_metrics(void)
+{
+    metric_register(&reads);
+    metric_register(&read_bytes);
+    metric_register(&writes);
+    metric_register(&written_bytes);
+}
+
+void local_count_read(uint64_t bytes)
+{
+    metric_add(&reads, 1);
+    metric_add(&read_bytes, (int64_t)bytes);
+}
+
+void local_count_written(uint64_t bytes)
+{
+    metric_add(&writes, 1);
+    metric_add(&written_bytes, (int64_t)bytes);
+}
 
 struct mountpath *local_place(struct local *l, uint64_t bucket_uid, struct str key)
 {
@@ -130,10 +162,12 @@ static enum err open_all(struct local *l, struct claims *c, const struct local_c
 
 enum err local_open(const struct local_conf *conf, struct local **out, char why[512])
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct local *l = NEW(struct local);
     struct claims *c = NEW(struct claims);
     enum err e;
 
+    pthread_once(&once, register_metrics);
     l->conf = *conf;
     l->conf.mountpaths = NULL;
     l->hot = hotcache_new(conf->cache_bytes);

@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
 
 /* ---- head: what a record says ---- */
 
@@ -147,9 +146,6 @@ struct get_op {
 
 static step_fn get_lookup, get_found, get_open, get_opened, get_end; /* in order; get_end always runs */
 
-static struct metric read_bytes = {
-    .name = "sluice_store_read_bytes_total", .help = "Bytes of objects asked for", .kind = METRIC_COUNTER};
-
 static struct source *manifest_source(struct mountpath *m, const struct extents_env *env, const struct manifest *mf,
                                       uint64_t offset, uint64_t len)
 {
@@ -277,7 +273,7 @@ static enum step_next get_end(struct op *op)
         hot_unref(g->lookup.found);
     if (op->err == ERR_OK) {
         g->res->body = g->body;
-        metric_add(&read_bytes, (int64_t)g->res->head.len);
+        local_count_read(g->res->head.len);
     } else {
         source_close(g->body);
         g->res->body = NULL;
@@ -307,7 +303,7 @@ static bool get_at_once(struct local *l, struct lookup *u, const struct obj_get_
     if (e == ERR_OK)
         e = make_source(l, u->mountpath, u->found, res->head.offset, res->head.len, &body);
     if (e == ERR_OK)
-        metric_add(&read_bytes, (int64_t)res->head.len);
+        local_count_read(res->head.len);
     res->body = body;
     u->found = NULL;
     call_finish(c, e);

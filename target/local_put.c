@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "target/sealing.h"
 
 /* A put: the body comes in, large ones are sealed as a segment, then the record is committed. */
@@ -25,9 +24,6 @@ struct put_op {
 };
 
 static step_fn put_start, put_checked, put_ingest, put_seal, put_commit, put_done, put_end; /* in order */
-
-static struct metric written_bytes = {
-    .name = "sluice_store_written_bytes_total", .help = "Bytes of objects and parts written", .kind = METRIC_COUNTER};
 
 static enum step_next put_start(struct op *op)
 {
@@ -146,7 +142,7 @@ static enum step_next put_done(struct op *op)
 
     p->res->info = p->hot->rec.info;
     arena_defer(p->req->arena, hot_unref, hot_ref(p->hot));
-    metric_add(&written_bytes, (int64_t)p->hot->rec.info.size);
+    local_count_written(p->hot->rec.info.size);
     return op_go(op, put_end);
 }
 

@@ -303,6 +303,7 @@ static enum step_next part_done(struct op *op)
     struct part_op *p = OP(op, struct part_op);
 
     part_record_info(&p->part, p->req->number, &p->res->part);
+    local_count_written(p->part.size);
     return op_go(op, part_end);
 }
 
