@@ -1,4 +1,4 @@
-/* fsck.h - offline check and repair of a data directory: `sluice fsck [--rebuild] DIR...`.
+/* fsck.h - offline check and repair of a data directory: `sluice fsck [--rebuild] --data DIR...`.
  *
  * Shape    BLOCKING; prints a report line per finding to stdout and a summary; needs the directory not to be in use.
  * Errors   ERR_CORRUPT: damage was found (or remains after --rebuild).
