@@ -209,7 +209,6 @@ def bench_list(args, home):
         delim = [page(server.port, "delimiter=/")[0] * 1000 for _ in range(11)]
         row(f"ListObjectsV2, delimiter: {prefixes} prefixes of up to 1,000 keys", f"{median(delim):.2f} ms", f"plain page {median(first):.2f} ms",
             f"{median(delim) / median(first):.2f}", "no scan")
-        bounds = ["", "p0250", "p0500", "p0750"]
         rates = []
         for _ in range(args.runs):
             began = time.perf_counter()
@@ -217,7 +216,6 @@ def bench_list(args, home):
                 n = sum(pool.map(walk, [(server.port, "", "p0250"), (server.port, "p0500", "p0750")]))
             rates.append(n / (time.perf_counter() - began))
         row("ListObjectsV2, keys per second, 2 clients", spread(rates, " keys/s"), "", "", ">= 300,000/s")
-        del bounds
     finally:
         server.stop()
         server.clean()

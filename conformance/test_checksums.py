@@ -35,7 +35,8 @@ def test_sdk_computed(s3, bucket, alg, size):
     assert r[name] == h[name] and h["ChecksumType"] == "FULL_OBJECT"
     assert name not in s3.head_object(Bucket=bucket, Key="k")
     assert s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["Body"].read() == body
-    assert name not in s3.get_object(Bucket=bucket, Key="k", Range="bytes=0-3", ChecksumMode="ENABLED") if size else True
+    if size:
+        assert name not in s3.get_object(Bucket=bucket, Key="k", Range="bytes=0-3", ChecksumMode="ENABLED")
 
 
 GIVEN = {

@@ -132,8 +132,8 @@ def test_expect_continue(endpoint, bucket):
     bad = [(k, v.replace("Signature=", "Signature=0") if k == "Authorization" else v) for k, v in good]
     with wire.connect(endpoint) as s:
         s.sendall(wire.head("PUT", path, bad))
-        f = s.makefile("rb")
-        assert b"403" in f.readline() or True
+        line = s.makefile("rb").readline()
+        assert b" 403 " in line or b" 400 " in line, line  # and no 100
     with wire.connect(endpoint) as s:
         s.sendall(wire.head("PUT", wire.key_path(bucket + "none", "k"),
                             wire.Signer(endpoint).headers("PUT", wire.key_path(bucket + "none", "k"), "UNSIGNED-PAYLOAD")
