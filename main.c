@@ -1,4 +1,5 @@
 /* main.c - the composition root: argv, configuration, role. It alone knows both the gateway and the target. */
+#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -187,7 +188,12 @@ static const struct command commands[] = {
     {"version", "", "Print the version.", NULL, false, command_version},
 };
 
+enum { HEAP_STEP = 16 << 20 };
+
 int main(int argc, char **argv)
 {
+    /* Heaps grow in large steps: each step has every thread that touches a fresh page wait (mmap_lock), loops among
+     * them. Untouched memory costs nothing. */
+    (void)mallopt(M_TOP_PAD, HEAP_STEP);
     return command_main(commands, sizeof(commands) / sizeof(*commands), argc, argv);
 }

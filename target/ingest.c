@@ -9,7 +9,7 @@
 #include "target/ingest_buf.h"
 
 enum {
-    RING = 4, /* pieces between the reader and the slowest lane */
+    RING = 12, /* pieces between the reader and the slowest lane */
     LANES_MAX = 3,
     LANE_TURN = 4,               /* pieces a lane takes before it lets other tasks have the thread */
     FIRST_READ = 64 << 10,       /* the first buffer of a body of unknown size */
@@ -89,11 +89,25 @@ static enum err lane_take(struct lane *l, const struct piece *piece)
         if (in->staged.fd < 0)
             e = segment_stage(in->dir, in->body->size == SOURCE_SIZE_UNKNOWN ? 0 : in->body->size, &in->staged);
         if (e == ERR_OK)
-            e = segment_write(&in->staged, piece->p, piece->n);
+            e = segment_write_hashed(&in->staged, piece->p, piece->n, l->hashes, l->hash_count);
+        return e;
     }
-    for (unsigned i = 0; i < l->hash_count && e == ERR_OK; i++)
+    for (unsigned i = 0; i < l->hash_count; i++)
         hash_update(&l->hashes[i], piece->p, piece->n);
-    return e;
+    return ERR_OK;
+}
+
+/* The lane does not need the pieces below `next` any more. */
+static void lane_past(struct lane *l, uint64_t next)
+{
+    struct ingest_pipe *p = l->pipe;
+
+    if (next == atomic_load_explicit(&l->next, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&l->next, next, memory_order_release);
+    /* queued before this task's call, hence handled before the pipe can end */
+    if (!atomic_exchange(&p->noted, true))
+        loop_post(p->loop, &p->progress);
 }
 
 static enum err lane_run(struct offload_task *t)
@@ -101,7 +115,8 @@ static enum err lane_run(struct offload_task *t)
     struct lane *l = CONTAINER(t, struct lane, task);
     struct ingest_pipe *p = l->pipe;
     uint64_t at = atomic_load_explicit(&l->next, memory_order_relaxed);
-    enum err e = ERR_OK;
+    unsigned under_way = 0;
+    enum err e = ERR_OK, settled;
 
     for (int i = 0; !atomic_load_explicit(&p->stop, memory_order_relaxed); i++) {
         if (at == atomic_load_explicit(&p->filled, memory_order_acquire) ||
@@ -109,10 +124,15 @@ static enum err lane_run(struct offload_task *t)
             break; /* the loop starts this lane again */
         if ((e = lane_take(l, &p->ring[at % RING])) != ERR_OK)
             break;
-        atomic_store_explicit(&l->next, ++at, memory_order_release);
-        /* queued before this task's call, hence handled before the pipe can end */
-        if (!atomic_exchange(&p->noted, true))
-            loop_post(p->loop, &p->progress);
+        at++;
+        if (l->writes && (e = segment_settle(&p->in->staged, &under_way, DIRECT_DEPTH - 1)) != ERR_OK)
+            break;
+        lane_past(l, at - under_way);
+    }
+    if (l->writes) {
+        settled = segment_settle(&p->in->staged, &under_way, 0);
+        e = e == ERR_OK ? settled : e;
+        lane_past(l, at);
     }
     return e;
 }

@@ -1,6 +1,6 @@
 /* ingest_buf.h - the large buffers of uploads, shared by all of them and kept warm.
  *
- * Shape    a free list; fresh ones come from malloc. All have INGEST_BUF bytes.
+ * Shape    slabs of a few buffers. A buffer has INGEST_BUF bytes and is aligned for direct writes (direct.h).
  * Errors   beyond INGEST_BUDGET in use, an upload gets no further buffer than its first.
  * Thread   any.
  */
@@ -13,7 +13,8 @@
 enum {
     INGEST_BUF = 512 << 10,    /* bytes */
     INGEST_BUDGET = 128 << 20, /* bytes of all buffers in use beyond which uploads make do with one */
-    INGEST_BUFS_KEPT = 64,     /* idle ones kept */
+    INGEST_SLAB = 2 << 20,     /* bytes that are allocated together */
+    INGEST_SLABS_KEPT = 16,    /* idle ones kept */
 };
 
 /* NULL only when over the budget and not `must`. */

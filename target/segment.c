@@ -1,5 +1,6 @@
 #include "target/segment.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,9 @@ enum {
     FAN_OUT = 256,
     DIR_MODE = 0700,
     FILE_MODE = 0600,
+    HASH_STEP = 64 << 10,
     WRITE_BACK_STEP = 8 << 20, /* content after which write-back starts, so that the last fsync finds little to do */
+    DIRECT_MIN = 2 << 20,      /* content from which writes go around the page cache */
     RESERVE_MIN = 1 << 20,     /* smaller content is not worth a fallocate() */
     RESERVE_MAX = 256 << 20,   /* a client that declares much and sends little must not hold the disk */
 };
@@ -26,6 +29,7 @@ enum {
 struct segment_dir {
     char *path;
     bool sync;
+    bool direct;  /* large content is written around the page cache */
     bool tmpfile; /* O_TMPFILE and linkat() work here */
     int segments_fd, staging_fd;
     pthread_mutex_t lock;
@@ -175,6 +179,17 @@ static bool tmpfile_works(struct segment_dir *d)
     return works;
 }
 
+/* Whether direct writes work here. */
+static bool direct_here(struct segment_dir *d)
+{
+    int fd = openat(d->staging_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, FILE_MODE);
+    bool works = fd >= 0 && direct_works(fd);
+
+    if (fd >= 0)
+        close(fd);
+    return works;
+}
+
 enum err segment_dir_open(struct str mountpath, bool sync, struct segment_dir **out)
 {
     struct segment_dir *d = NEW(struct segment_dir);
@@ -203,6 +218,7 @@ enum err segment_dir_open(struct str mountpath, bool sync, struct segment_dir **
     if ((e = staging_clean(d)) != ERR_OK)
         goto out;
     d->tmpfile = tmpfile_works(d);
+    d->direct = sync && d->tmpfile && direct_here(d);
     *out = d;
     d = NULL;
 out:
@@ -235,10 +251,22 @@ void segment_dir_use_names(struct segment_dir *d)
 
 /* ---- staging ---- */
 
+/* Room for what is expected next. It counts as part of the file, because direct writes beyond a file's end are slow.
+ * False: errno. */
+static bool reserve(struct segment_staged *s)
+{
+    uint64_t more = s->expected - s->size < RESERVE_MAX ? s->expected - s->size : RESERVE_MAX;
+
+    if (fallocate(s->fd, 0, (off_t)s->size, (off_t)more) == 0) {
+        s->reserved = s->size + more;
+        return true;
+    }
+    return errno == EOPNOTSUPP || errno == ENOSYS || errno == EINTR;
+}
+
 enum err segment_stage(struct segment_dir *d, uint64_t size_hint, struct segment_staged *out)
 {
     struct segment_staged s = {.dir = d, .fd = -1};
-    off_t reserve = size_hint < RESERVE_MAX ? (off_t)size_hint : RESERVE_MAX;
 
     segment_id_new(&s.id);
     if (d->tmpfile) {
@@ -249,13 +277,15 @@ enum err segment_stage(struct segment_dir *d, uint64_t size_hint, struct segment
     }
     if (s.fd < 0)
         return segment_failed(d, &s.id, "segment not staged");
+    s.expected = size_hint;
     /* a disk that is too full says so before the body is read */
-    if (size_hint > RESERVE_MIN && fallocate(s.fd, FALLOC_FL_KEEP_SIZE, 0, reserve) != 0 && errno != EOPNOTSUPP &&
-        errno != ENOSYS && errno != EINTR) {
+    if (size_hint > RESERVE_MIN && !reserve(&s)) {
         enum err e = segment_failed(d, &s.id, "segment not reserved");
         segment_discard(&s);
         return e;
     }
+    if (d->direct && size_hint >= DIRECT_MIN && s.reserved)
+        s.direct = direct_set(s.fd, true);
     *out = s;
     return ERR_OK;
 }
@@ -289,17 +319,57 @@ static void blocks_update(struct segment_staged *s, const char *p, size_t n)
     }
 }
 
+/* From here on it is written the common way. False: errno. */
+static bool direct_end(struct segment_staged *s)
+{
+    s->direct = false;
+    s->queued = s->size;
+    return direct_settle(&s->writes, 0) && direct_set(s->fd, false);
+}
+
+/* Large content goes around the page cache: that saves the copy, and the flush at the end finds nothing to do. What does
+ * not fit the rules of direct writes, the end of the content as a rule, goes the common way, and so does all that
+ * follows. False: errno. */
+static bool content_write(struct segment_staged *s, const char *p, size_t n)
+{
+    bool aligned = (uintptr_t)p % DIRECT_ALIGN == 0 && n % DIRECT_ALIGN == 0 && s->size % DIRECT_ALIGN == 0;
+
+    if (s->reserved && s->size + n > s->reserved && s->reserved < s->expected && !reserve(s))
+        return false;
+    if (s->direct && aligned)
+        return direct_write(&s->writes, s->fd, p, n, s->size);
+    if (s->direct && !direct_end(s))
+        return false;
+    return segment_pwrite(s->fd, p, n, s->size);
+}
+
+/* All hashes over a part that the CPU's own cache holds, before the next part. */
+static void hashes_update(struct segment_staged *s, const char *p, size_t n, struct hash *also, unsigned count)
+{
+    for (size_t at = 0, step; at < n; at += step) {
+        step = n - at < HASH_STEP ? n - at : HASH_STEP;
+        blocks_update(s, p + at, step);
+        s->size += step;
+        for (unsigned i = 0; i < count; i++)
+            hash_update(&also[i], p + at, step);
+    }
+}
+
 enum err segment_write(struct segment_staged *s, const void *p, size_t n)
+{
+    return segment_write_hashed(s, p, n, NULL, 0);
+}
+
+enum err segment_write_hashed(struct segment_staged *s, const void *p, size_t n, struct hash *also, unsigned count)
 {
     if (s->failed || s->fd < 0 || n > SEGMENT_SIZE_MAX - s->size)
         return ERR_IO;
-    if (!segment_pwrite(s->fd, p, n, s->size)) {
+    if (!content_write(s, p, n)) {
         s->failed = true;
         return segment_failed(s->dir, &s->id, "segment write failed");
     }
-    blocks_update(s, p, n);
-    s->size += n;
-    if (s->dir->sync && s->size - s->queued >= WRITE_BACK_STEP) {
+    hashes_update(s, p, n, also, count);
+    if (s->dir->sync && !s->direct && s->size - s->queued >= WRITE_BACK_STEP) {
         /* its failures come back from fsync() */
         (void)!sync_file_range(s->fd, (off_t)s->queued, (off_t)(s->size - s->queued), SYNC_FILE_RANGE_WRITE);
         s->queued = s->size;
@@ -307,9 +377,21 @@ enum err segment_write(struct segment_staged *s, const void *p, size_t n)
     return ERR_OK;
 }
 
+enum err segment_settle(struct segment_staged *s, unsigned *under_way, unsigned left)
+{
+    bool ok = direct_settle(&s->writes, left);
+
+    *under_way = s->writes.count;
+    if (ok)
+        return ERR_OK;
+    s->failed = true;
+    return segment_failed(s->dir, &s->id, "segment write failed");
+}
+
 /* Frees all but what names it. */
 static void staged_end(struct segment_staged *s)
 {
+    assert(s->writes.count == 0);
     if (s->fd >= 0)
         close(s->fd);
     s->fd = -1;
@@ -353,7 +435,11 @@ enum err segment_seal(struct segment_staged *s, struct str desc)
     }
     if (s->size % SEGMENT_BLOCK)
         block_end(s);
-    if (!segment_footer_write(s, desc)) {
+    if (s->reserved > s->size && ftruncate(s->fd, (off_t)s->size) != 0) {
+        e = segment_failed(d, &s->id, "segment not shortened");
+        goto out;
+    }
+    if ((s->direct && !direct_end(s)) || !segment_footer_write(s, desc)) {
         e = segment_failed(d, &s->id, "segment write failed");
         goto out;
     }

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "target/direct.h"
 
 enum {
     SEGMENT_ID_LEN = 16,
@@ -59,12 +60,16 @@ void segment_dir_use_names(struct segment_dir *d);
 struct segment_staged {
     struct segment_dir *dir;
     struct segment_id id;
-    int fd;           /* -1: none */
-    bool named;       /* staging/<hex> exists (no O_TMPFILE on this file system) */
-    bool failed;      /* a write failed: it can only be discarded */
-    uint64_t size;    /* content so far */
-    uint64_t queued;  /* content whose write-back was started */
-    uint64_t *blocks; /* xxh3 of each finished block */
+    int fd;      /* -1: none */
+    bool named;  /* staging/<hex> exists (no O_TMPFILE on this file system) */
+    bool failed; /* a write failed: it can only be discarded */
+    bool direct; /* writes go around the page cache */
+    struct direct_queue writes;
+    uint64_t size;     /* content so far */
+    uint64_t expected; /* content in all, 0 = unknown */
+    uint64_t reserved; /* the file's length, reserved at once; 0 = it grows with the content */
+    uint64_t queued;   /* content whose write-back was started */
+    uint64_t *blocks;  /* xxh3 of each finished block */
     size_t block_count, block_cap;
     struct hash block; /* of the unfinished block, if any */
 };
@@ -75,8 +80,16 @@ struct segment_staged {
 
 /* BLOCKING. Opens a new one under a new id. `size_hint`: content to come, room is reserved for it; 0 = unknown. */
 MUST_USE enum err segment_stage(struct segment_dir *d, uint64_t size_hint, struct segment_staged *out);
-/* BLOCKING. Appends. */
+/* BLOCKING. Appends. Large content given in aligned pieces (direct.h) may be under way on return: the bytes stay as they
+ * are until segment_settle() says that they are written, and the calling thread settles all before another one goes
+ * on. */
 MUST_USE enum err segment_write(struct segment_staged *s, const void *p, size_t n);
+/* The same; updates `count` hashes `also` with the bytes on the way. */
+MUST_USE enum err segment_write_hashed(struct segment_staged *s, const void *p, size_t n, struct hash *also,
+                                       unsigned count);
+/* BLOCKING. Waits until at most `left` of its writes are under way, *under_way of them: the last that segment_write() was
+ * given. */
+MUST_USE enum err segment_settle(struct segment_staged *s, unsigned *under_way, unsigned left);
 /* BLOCKING. Writes the footer with `desc` (at most SEGMENT_DESC_MAX bytes, opaque), makes the file durable, gives it
  * its name, makes the name durable. On error nothing is left. Ends `s` either way, apart from id, size and dir, which
  * stay readable. A segment without content is legal. */

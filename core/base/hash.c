@@ -6,7 +6,11 @@
 #include <sys/random.h>
 
 #include <isa-l/crc.h>
+#ifdef __x86_64__
+#include <xxh_x86dispatch.h> /* the widest instructions that this CPU has */
+#else
 #include <xxhash.h>
+#endif
 
 #include "crc64.h"
 

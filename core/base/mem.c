@@ -24,6 +24,11 @@ void *mem_new(size_t n)
     return checked(calloc(1, n ? n : 1));
 }
 
+void *mem_aligned(size_t align, size_t n)
+{
+    return checked(aligned_alloc(align, n));
+}
+
 void *mem_realloc(void *p, size_t n)
 {
     return checked(realloc(p, n ? n : 1));

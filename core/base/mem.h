@@ -13,6 +13,9 @@ void *mem_alloc(size_t n) __attribute__((malloc, returns_nonnull));
 void *mem_new(size_t n) __attribute__((malloc, returns_nonnull));
 void *mem_realloc(void *p, size_t n) __attribute__((returns_nonnull));
 
+/* At a multiple of `align`, a power of two; n is a multiple of it as well. */
+void *mem_aligned(size_t align, size_t n) __attribute__((malloc, returns_nonnull));
+
 #define NEW(type) ((type *)mem_new(sizeof(type)))
 
 /* The struct that holds `member` at `ptr`. */

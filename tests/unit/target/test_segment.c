@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/mount.h>
 
+#include "base/mem.h"
 #include "base/hash.h"
 #include "target/segment.h"
 #include "target_dir.h"
@@ -439,6 +440,60 @@ static void async_never_syncs(void **state)
     assert_int_equal(syncs, 0);
 }
 
+/* Aligned pieces as an upload gives them, then a tail that no direct write can take. */
+static void large_content_goes_around_the_page_cache(void **state)
+{
+    struct fixture *f = *state;
+    enum { PIECE = 512 << 10, N = 5 * PIECE + 1234 };
+    char *content = test_content(N, 3), *pieces = mem_aligned(DIRECT_ALIGN, 6 * PIECE), *back = mem_alloc(N);
+    struct segment_staged s;
+    struct digest md5[2];
+    struct hash also;
+    unsigned under_way;
+    int fd;
+
+    memcpy(pieces, content, N);
+    hash_init(&also, HASH_MD5);
+    assert_int_equal(segment_stage(f->dir, N, &s), ERR_OK);
+    if (!s.direct)
+        print_message("no direct writes on this file system\n");
+    for (size_t at = 0; at < N; at += PIECE) {
+        size_t n = N - at < PIECE ? N - at : PIECE;
+        assert_int_equal(segment_write_hashed(&s, pieces + at, n, &also, 1), ERR_OK);
+        assert_int_equal(segment_settle(&s, &under_way, DIRECT_DEPTH - 1), ERR_OK);
+        assert_true(under_way < DIRECT_DEPTH);
+    }
+    assert_int_equal(segment_settle(&s, &under_way, 0), ERR_OK);
+    assert_int_equal(under_way, 0);
+    assert_false(s.direct); /* the tail ended that */
+    assert_int_equal(segment_seal(&s, STR("d")), ERR_OK);
+    hash_final(&also, &md5[0]);
+    hash_of(HASH_MD5, str_n(content, N), &md5[1]);
+    assert_true(digest_eq(&md5[0], &md5[1]));
+    assert_int_equal(verify(f, &s.id, 0, N, NULL), ERR_OK);
+    assert_int_equal(segment_open(f->dir, &s.id, &fd), ERR_OK);
+    assert_int_equal(pread(fd, back, N, 0), N);
+    assert_memory_equal(back, content, N);
+    close(fd);
+    free(back);
+    free(pieces);
+    free(content);
+}
+
+static void less_than_announced_is_sealed_at_its_length(void **state)
+{
+    struct fixture *f = *state;
+    char *p = test_content(SEGMENT_BLOCK, 1);
+    struct segment_staged s;
+
+    assert_int_equal(segment_stage(f->dir, 9 * SEGMENT_BLOCK, &s), ERR_OK);
+    assert_int_equal(segment_write(&s, p, SEGMENT_BLOCK), ERR_OK);
+    assert_int_equal(segment_seal(&s, STR("d")), ERR_OK);
+    assert_int_equal(verify(f, &s.id, 0, SEGMENT_BLOCK, NULL), ERR_OK);
+    assert_true(file_size(f, &s.id) < SEGMENT_BLOCK + 4096);
+    free(p);
+}
+
 static void unusable_mountpath_is_refused(void **state)
 {
     struct segment_dir *d;
@@ -464,6 +519,8 @@ int main(void)
         CASE(short_writes_are_continued),
         CASE(fan_out_directory_that_is_not_durable_is_made_again),
         CASE(async_never_syncs),
+        CASE(large_content_goes_around_the_page_cache),
+        CASE(less_than_announced_is_sealed_at_its_length),
         cmocka_unit_test(full_disk_is_no_space_and_leaves_nothing),
         cmocka_unit_test(unusable_mountpath_is_refused),
     };
