@@ -18,8 +18,10 @@ enum span_kind {
     SPAN_END,    /* all bytes were consumed, the source is complete */
     SPAN_MEMORY, /* p, len: valid until the next call on the source */
     SPAN_FILE,   /* fd, offset, len: warm in the page cache, so sendfile will not block for long; same validity */
-    SPAN_WAIT,   /* source_prepare(), then peek again */
-    SPAN_READ,   /* can't show its bytes: use source_read() */
+    SPAN_SOCKET, /* fd, len: a plain socket that holds the next len bytes or will receive them: splice(2) at most len from it, then
+                  * source_consume() what was moved. When it has none just now: source_prepare() waits for some. */
+    SPAN_WAIT, /* source_prepare(), then peek again */
+    SPAN_READ, /* can't show its bytes: use source_read() */
 };
 
 struct span {

@@ -52,6 +52,14 @@ struct meta_list_res {
  * call it before the put that changed finishes. It must not call into the meta. */
 typedef void meta_watch_fn(void *arg, struct str key, struct str value, uint64_t revision, bool removed);
 
+/* A key that is there as long as this process lives and reaches the store. */
+struct meta_lease;
+struct meta_lease_req {
+    struct str key, value;
+    uint32_t
+        ttl_s; /* how long the key outlives a process that has gone silent; embedded stores: no longer than the process */
+};
+
 struct meta_ops {
     const char *name;
     void (*get)(struct meta *, const struct meta_get_req *, struct meta_get_res *, struct call *);
@@ -59,6 +67,13 @@ struct meta_ops {
     void (*list)(struct meta *, const struct meta_list_req *, struct meta_list_res *, struct call *);
     /* Tells every present entry first, then changes, until close. Before loops run. */
     enum err (*watch)(struct meta *, struct str prefix, meta_watch_fn *fn, void *arg);
+    /* Puts the key and keeps it: in the background, also again after the lease was lost in an outage. BLOCKING, at most
+     * some seconds: ERR_UNAVAILABLE then. Before loops run. */
+    enum err (*lease)(struct meta *, const struct meta_lease_req *, struct meta_lease **out);
+    /* Removes the key at once, as far as the store can be reached. BLOCKING. NULL is legal. */
+    void (*lease_end)(struct meta *, struct meta_lease *);
+    /* Whether the store answered lately; the embedded ones: always. Any thread. */
+    bool (*reachable)(struct meta *);
     void (*close)(struct meta *);
 };
 struct meta {
@@ -81,10 +96,34 @@ MUST_USE static inline enum err meta_watch(struct meta *m, struct str prefix, me
 {
     return m->ops->watch(m, prefix, fn, arg);
 }
+MUST_USE static inline enum err meta_lease(struct meta *m, const struct meta_lease_req *req, struct meta_lease **out)
+{
+    return m->ops->lease(m, req, out);
+}
+static inline void meta_lease_end(struct meta *m, struct meta_lease *l)
+{
+    m->ops->lease_end(m, l);
+}
+static inline bool meta_reachable(struct meta *m)
+{
+    return m->ops->reachable(m);
+}
 static inline void meta_close(struct meta *m)
 {
     m->ops->close(m);
 }
+
+/* etcd v3 through its JSON gateway. The data path does not need it: what was watched stays known while it is away. */
+struct meta_etcd_conf {
+    const struct str *endpoints; /* "http://host:2379"; tried in turn */
+    size_t endpoint_count;
+    struct str prefix;                       /* of all keys, e.g. "/sluice/default/" */
+    struct str user, password;               /* empty: none */
+    struct str ca_file, cert_file, key_file; /* empty: the system's CAs, no client certificate */
+    uint32_t timeout_ms;                     /* of one request; 0 = 5 s */
+};
+/* BLOCKING: asks the cluster for its health. `why`: a sentence for a person. */
+MUST_USE enum err meta_etcd_open(const struct meta_etcd_conf *conf, struct meta **out, char why[256]);
 
 /* The embedded backend: a RocksDB of its own under `dir` (made when absent), every write synced; blocking work on `pool`. */
 MUST_USE enum err meta_local_open(struct str dir, struct offload *pool, struct meta **out);

@@ -403,7 +403,12 @@ static enum err settle_format(struct kv *kv, struct str dir)
 
 enum err meta_local_open(struct str dir, struct offload *pool, struct meta **out)
 {
-    static const struct meta_ops ops = {"local", local_get, local_put, local_list, local_watch, local_close};
+    static const struct meta_ops ops = {.name = "local",
+                                        .get = local_get,
+                                        .put = local_put,
+                                        .list = local_list,
+                                        .watch = local_watch,
+                                        .close = local_close};
     struct meta_local *m = NEW(struct meta_local);
     char why[KV_WHY_MAX] = "";
     enum err e;

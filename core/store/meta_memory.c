@@ -174,7 +174,12 @@ static void memory_close(struct meta *meta)
 
 struct meta *meta_memory_new(void)
 {
-    static const struct meta_ops ops = {"memory", memory_get, memory_put, memory_list, memory_watch, memory_close};
+    static const struct meta_ops ops = {.name = "memory",
+                                        .get = memory_get,
+                                        .put = memory_put,
+                                        .list = memory_list,
+                                        .watch = memory_watch,
+                                        .close = memory_close};
     struct meta_memory *m = NEW(struct meta_memory);
 
     m->meta.ops = &ops;

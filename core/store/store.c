@@ -165,6 +165,12 @@ static enum err check_obj_copy(const struct obj_copy_req *r)
     return e != ERR_OK ? e : check_key(r->key);
 }
 
+static enum err check_obj_import(const struct obj_import_req *r)
+{
+    assert(r->check);
+    return check_key(r->key);
+}
+
 static enum err check_obj_list(const struct obj_list_req *r)
 {
     return check_page(r->max);

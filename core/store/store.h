@@ -17,7 +17,7 @@
 
 /* clang-format off */
 #define STORE_METHODS(M)                                                                                               \
-    M(obj_head) M(obj_get) M(obj_put) M(obj_delete) M(obj_copy) M(obj_list)                                            \
+    M(obj_head) M(obj_get) M(obj_put) M(obj_delete) M(obj_copy) M(obj_import) M(obj_list)                                            \
     M(upload_create) M(upload_part) M(upload_complete) M(upload_abort) M(upload_list) M(part_list) M(bucket_purge)
 /* clang-format on */
 
@@ -98,6 +98,23 @@ struct obj_copy_req {
 };
 struct obj_copy_res {
     struct object_info info;
+};
+
+/* Makes the very object that another node holds: everything of `info` is kept as it is, mtime, ETag, checksum and parts included.
+ * Answers ERR_OK without writing when the object that is here has the same mtime and ETag or a newer mtime: *kept tells. */
+struct obj_import_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key;
+    struct object_info info;
+    const struct part_info *parts; /* as obj_head gives them */
+    uint32_t part_count;
+    struct source *body; /* info.size bytes; not closed */
+    struct body_check
+        *check; /* never NULL: digests that the sender knows; a single PUT's MD5 is compared with info.etag */
+};
+struct obj_import_res {
+    bool kept; /* what was here already */
 };
 
 struct obj_list_req {

@@ -193,6 +193,7 @@ static enum err drain_step(struct kit *k, struct source *s, bool peek, char *buf
         assert_int_equal(pread(span.fd, buf, *n, (off_t)span.offset), *n);
         source_consume(s, *n);
         return ERR_OK;
+    case SPAN_SOCKET:
     case SPAN_WAIT:
     case SPAN_READ:
         break;

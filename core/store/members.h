@@ -1,0 +1,66 @@
+/* members.h - this process's view of the cluster: the current map, who is alive, and changes of both.
+ *
+ * Shape    follows the meta keys "map" and "alive/<id>"; a target joins with members_join(). Map changes are compare-and-swaps of the
+ *          record, so that two of them never both succeed.
+ * Owns     keeps its own references to maps. `meta` outlives it.
+ * Errors   ERR_UNAVAILABLE while the meta store can't be reached, ERR_CONFLICT: somebody else changed it meanwhile and the change
+ *          does not apply any more.
+ * Thread   shared by all loops; calls finish on their own loop.
+ *          members_map(), members_alive(), members_fence(): any thread, without waiting.
+ * Source   docs/consistency.md states the rule that these functions carry out.
+ */
+#ifndef SLUICE_STORE_MEMBERS_H
+#define SLUICE_STORE_MEMBERS_H
+
+#include "store/map.h"
+#include "store/meta.h"
+
+struct members_conf {
+    struct meta *meta;
+    struct str self;  /* id of this target; empty for a gateway */
+    uint32_t lease_s; /* a target that is silent for so long counts as not alive */
+};
+
+struct members;
+/* Loads the map (there may be none yet) and follows it. BLOCKING, before loops run. */
+MUST_USE enum err members_open(const struct members_conf *conf, struct members **out);
+/* Ends the lease. */
+void members_close(struct members *m);
+
+/* The newest map this process knows; map_release() it. Never NULL: epoch 0 while there is none. */
+const struct map *members_map(struct members *m);
+/* Whether the node's lease is held, as far as this process knows. While the meta store is away everybody is as they were. */
+bool members_alive(struct members *m, struct str id);
+
+/* What a target does with the epoch of a request.
+ *   ERR_OK            it is ours; *out = our map, to be released
+ *   ERR_STALE_EPOCH   it is older than the newest that was ever seen here, in a map or in a request: the sender refreshes
+ *   ERR_UNAVAILABLE   it is newer than our map: from now on older requests are refused, and the map is fetched;
+ *                     members_wait() for it, then try again */
+MUST_USE enum err members_fence(struct members *m, uint64_t epoch, const struct map **out);
+/* Finishes when the map has at least that epoch; asks the meta store rather than waiting for its watch. ERR_TIMEOUT after
+ * timeout_ms. */
+struct members_wait_req {
+    uint64_t epoch;
+    uint32_t timeout_ms;
+};
+void members_wait(struct members *m, const struct members_wait_req *req, struct call *call);
+
+/* Adds this target to the map, or updates its addresses and weight there, and holds its lease from then on, also across outages
+ * of the meta store. A target whose id was removed joins as a new one. BLOCKING, before loops run. `why`: a sentence. */
+MUST_USE enum err members_join(struct members *m, const struct map_node *self, char why[256]);
+
+/* An administrator's change, or the end of a move; repeats the compare-and-swap while others get in between. */
+enum members_verb { MEMBERS_ACTIVATE, MEMBERS_MAINTENANCE, MEMBERS_DECOMMISSION, MEMBERS_REMOVE, MEMBERS_SETTLED };
+struct members_change_req {
+    enum members_verb verb;
+    struct str id;  /* of the node; MEMBERS_SETTLED: none */
+    uint64_t epoch; /* MEMBERS_SETTLED: of the move that has ended; another is left alone: ERR_CONFLICT */
+};
+struct members_change_res {
+    uint64_t epoch; /* of the map that resulted */
+};
+void members_change(struct members *m, const struct members_change_req *req, struct members_change_res *res,
+                    struct call *call);
+
+#endif

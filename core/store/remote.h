@@ -1,0 +1,25 @@
+/* remote.h - the store of one other node, over peer connections.
+ *
+ * Shape    a store whose methods are wire requests (wire.h) to the node's internal address in the current map.
+ * Owns     nothing it is given.
+ * Errors   those of the node's store, and ERR_UNAVAILABLE when it can't be reached, has left the map, or the exchange broke. A request that
+ *          is refused for its epoch is repeated once with the newer map, if nothing of its body was taken.
+ * Thread   the loop's.
+ */
+#ifndef SLUICE_STORE_REMOTE_H
+#define SLUICE_STORE_REMOTE_H
+
+#include "http/peer.h"
+#include "store/members.h"
+#include "store/store.h"
+
+struct remote_env {
+    struct loop *loop;
+    struct peer_pool *peers;
+    struct members *members;
+    struct str cluster_key;
+};
+/* `id` is copied. */
+struct store *remote_store_new(const struct remote_env *env, struct str id);
+
+#endif
