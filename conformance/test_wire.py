@@ -19,7 +19,7 @@ def crc32(body):
 
 
 def put(endpoint, bucket, key, mode, body, *, frames=None, declared=None, te=False, headers=(), trailer_name="x-amz-checksum-crc32",
-        trailer_value=None, mangle=None):
+        trailer_value=None, mangle=None, query=""):
     """A PUT in one of the aws-chunked modes, optionally nested in HTTP chunking, optionally damaged."""
     signer = wire.Signer(endpoint)
     path = wire.key_path(bucket, key)
@@ -28,7 +28,8 @@ def put(endpoint, bucket, key, mode, body, *, frames=None, declared=None, te=Fal
     if mode.endswith("TRAILER"):
         extra.append(("x-amz-trailer", "x-amz-checksum-crc32"))
         trailer = (trailer_name, trailer_value if trailer_value is not None else crc32(body))
-    h = signer.headers("PUT", path, mode, extra)
+    h = signer.headers("PUT", path, mode, extra, query=query)
+    path += f"?{query}" if query else ""
     raw = wire.unsigned_chunks(body, trailer=trailer) if "UNSIGNED" in mode else signer.signed_chunks(body, trailer=trailer)
     if mangle:
         raw = mangle(raw)
@@ -92,6 +93,18 @@ def test_wrong_trailers(endpoint, s3, bucket):
     assert put(endpoint, bucket, "k", MODES[2], body, declared=999).status == 400
     assert put(endpoint, bucket, "k", MODES[0], body, declared=1001).status == 400
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"old"
+
+
+def test_part_of_another_algorithm_and_part_with_a_bad_trailer_say_what_is_wrong(endpoint, s3, bucket):
+    u = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="SHA256")["UploadId"]
+    query = f"partNumber=1&uploadId={u}"
+    r = put(endpoint, bucket, "k", MODES[2], b"x" * 1000, query=query)
+    assert (r.status, r.code) == (400, "InvalidRequest") and b"Checksum Type mismatch" in r.body
+    u = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32")["UploadId"]
+    query = f"partNumber=1&uploadId={u}"
+    r = put(endpoint, bucket, "k", MODES[2], b"x" * 1000, trailer_value="??", query=query)
+    assert r.status == 400 and b"mismatch" not in r.body, r.body
+    assert put(endpoint, bucket, "k", MODES[2], b"x" * 1000, query=query).status == 200
 
 
 def test_decoded_length_is_required(endpoint, bucket):

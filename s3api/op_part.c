@@ -29,7 +29,7 @@ static enum err part_failed(struct s3_request *r, const struct part_state *p, en
 {
     if (e == ERR_NO_SUCH_UPLOAD)
         reply_detail(r, STR("UploadId"), p->req.upload_id);
-    if (e == ERR_INVALID_REQUEST && p->body.has_checksum)
+    if (e == ERR_CHECKSUM_TYPE)
         reply_error(r, e, "Checksum Type mismatch occurred: the upload was created for another algorithm than " STR_FMT,
                     STR_ARG(hash_name(p->body.check.checksum)));
     return e;

@@ -141,22 +141,25 @@ static void measure(struct keeper *k)
 
 /* ---- removing ---- */
 
-static void write_back(struct keeper *k)
+static bool write_back(struct keeper *k)
 {
     int fd = open(k->mountpath->dir.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (fd < 0 || syncfs(fd) != 0)
+    bool done = fd >= 0 && syncfs(fd) == 0;
+    if (!done)
         log_error(STR_NONE, "write-back failed", "mountpath=%s errno=%d", log_quote(k->mountpath->dir), errno);
     if (fd >= 0)
         close(fd);
+    return done;
 }
 
 static void remove_all(struct keeper *k, const struct segment_id *ids, size_t n)
 {
     struct mountpath *m = k->mountpath;
 
-    if (n && k->async)
-        write_back(k);
+    /* What replaced them must be durable first. When it is not they stay, for the collection of orphans to find. */
+    if (n && k->async && !write_back(k))
+        return;
     for (size_t i = 0; i < n; i++) {
         if (extent_cache_unlink(m->extents, m->segments, &ids[i]) == ERR_OK)
             metric_add(&removed, 1);

@@ -214,7 +214,7 @@ static enum step_next part_found(struct op *op)
     enum hash_alg asked = p->req->check->checksum;
 
     if (!upload_takes_checksum(p->upload.alg, asked))
-        return op_fail(op, ERR_INVALID_REQUEST);
+        return op_fail(op, ERR_CHECKSUM_TYPE);
     if (p->req->number == 0 || p->req->number > PARTS_MAX)
         return op_fail(op, ERR_INVALID_ARGUMENT);
     if (atomic_load_explicit(&p->mountpath->full, memory_order_relaxed))

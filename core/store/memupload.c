@@ -137,7 +137,7 @@ void memstore_upload_part(struct store *s, const struct upload_part_req *req, st
     enum err e = find_upload(MEMSTORE(s), req->bucket, req->key, req->upload_id, &b, &u);
 
     if (e == ERR_OK && !upload_takes_checksum(u->alg, req->check->checksum))
-        e = ERR_INVALID_REQUEST;
+        e = ERR_CHECKSUM_TYPE;
     if (e != ERR_OK) {
         call_finish(c, e);
         return;

@@ -164,7 +164,7 @@ struct upload_part_req {
     struct str upload_id;
     uint32_t number; /* 1..PARTS_MAX */
     struct source *body;
-    struct body_check *check; /* kept is the upload's algorithm; a checksum that it doesn't take: ERR_INVALID_REQUEST */
+    struct body_check *check; /* kept is the upload's algorithm; a checksum that it doesn't take: ERR_CHECKSUM_TYPE */
     uint64_t size_max;
 };
 struct upload_part_res {

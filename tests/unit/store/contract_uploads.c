@@ -250,7 +250,7 @@ static void bad_parts_are_not_kept(void **state)
     check.want[0].err = ERR_BAD_DIGEST;
     assert_err(KIT_CALL(k, upload_part, &req, &res), ERR_BAD_DIGEST);
     check = (struct body_check){.checksum = HASH_SHA256};
-    assert_err(KIT_CALL(k, upload_part, &req, &res), ERR_INVALID_REQUEST);
+    assert_err(KIT_CALL(k, upload_part, &req, &res), ERR_CHECKSUM_TYPE);
     check = (struct body_check){.checksum = HASH_CRC32};
     body->at = 0;
     body->stop_at = 2;
