@@ -1,12 +1,9 @@
 #include "settings.h"
 
-#include <arpa/inet.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
-
-#include "s3api/cred.h"
 
 #define F(field) CONFIG_FIELD(struct settings, field)
 
@@ -76,6 +73,41 @@ static const struct config_option options[] = {
      "How old a content file that no record names must be before it is removed."},
     {"store.verify_reads", CONFIG_BOOL, F(store.verify_reads), "false",
      "Check block hashes before bytes leave; costs a read of the block for each range."},
+    {"cluster.etcd", CONFIG_LIST, F(cluster_etcd), "",
+     "Where etcd answers, `http://HOST:2379` or `https://...`; tried in turn. Gateways, targets and `sluice cluster` "
+     "need it."},
+    {"cluster.prefix", CONFIG_TEXT, F(cluster_prefix), "/sluice/default/",
+     "What all keys of this cluster in etcd begin with; another one is another cluster."},
+    {"cluster.user", CONFIG_TEXT, F(cluster_user), "", "User at etcd, when it asks for one."},
+    {"cluster.password", CONFIG_TEXT, F(cluster_password), "", "Password of `cluster.user`. Never printed or logged.",
+     .secret = true},
+    {"cluster.ca", CONFIG_TEXT, F(cluster_ca), "",
+     "PEM file with the CA of etcd's certificates; empty = the system's."},
+    {"cluster.cert", CONFIG_TEXT, F(cluster_cert), "", "PEM file with the client certificate to show to etcd."},
+    {"cluster.key", CONFIG_TEXT, F(cluster_key), "", "PEM file with the private key of `cluster.cert`."},
+    {"cluster.secret", CONFIG_TEXT, F(cluster_secret), "",
+     "The secret that the nodes of a cluster share and sign their requests with: 16 to 256 bytes, the same everywhere. "
+     "Never printed or logged.",
+     .secret = true},
+    {"cluster.secret_file", CONFIG_TEXT, F(cluster_secret_file), "",
+     "File to read `cluster.secret` from; a newline at its end does not count."},
+    {"cluster.zone", CONFIG_TEXT, F(cluster_zone), "",
+     "Target: what fails together with others of the same name, such as a rack; empty = the target alone."},
+    {"cluster.internal_listen", CONFIG_TEXT, F(cluster_internal_listen), "127.0.0.1:9100",
+     "Target: address and port for other nodes; port 0 is any free one. Keep it off public networks."},
+    {"cluster.advertise", CONFIG_TEXT, F(cluster_advertise), "",
+     "Target: `HOST:PORT` where other nodes reach `cluster.internal_listen`; empty = as it is bound."},
+    {"cluster.public_address", CONFIG_TEXT, F(cluster_public_address), "",
+     "Target: `HOST:PORT` where clients could reach it; kept in the map, empty = nowhere."},
+    {"cluster.weight", CONFIG_COUNT, F(cluster_weight), "0",
+     "Target: its share of the keys, in GiB; 0 = the capacity of its disks."},
+    {"cluster.lease", CONFIG_DURATION_S, F(lease_s), "5s",
+     "Target: after so long without a sign of it the others take it for dead.", .min = 2, .max = 600},
+    {"cluster.tls_cert", CONFIG_TEXT, F(cluster_tls_cert), "",
+     "PEM file with the certificate for TLS between nodes. Set on all nodes or on none."},
+    {"cluster.tls_key", CONFIG_TEXT, F(cluster_tls_key), "", "PEM file with the private key of `cluster.tls_cert`."},
+    {"cluster.tls_ca", CONFIG_TEXT, F(cluster_tls_ca), "",
+     "PEM file with the CA that the certificates of other nodes must be from. Gateways: this alone turns TLS on."},
     {"log.level", CONFIG_CHOICE, F(log_level), "info", "The most talkative level that is written.",
      .choices = "error|warn|info|debug"},
     {"log.format", CONFIG_CHOICE, F(log_format), "text", "`text` is key=value, `json` one object per line.",
@@ -93,6 +125,8 @@ void settings_free(struct settings *s)
 {
     config_free(s->config);
     s->config = NULL;
+    free(s->secret_text);
+    s->secret_text = NULL;
 }
 
 /* Cores this process may use. */
@@ -121,83 +155,5 @@ enum err settings_load(struct settings *s, int argc, char **argv, char why[SETTI
     log_setup(s->log_level, s->log_format == LOG_FORMAT_JSON);
     if (config_suspect(s->config))
         log_warn(STR_NONE, "variable is not an option", "name=%s", log_quote(str_z(config_suspect(s->config))));
-    return ERR_OK;
-}
-
-/* ---- what must hold for a server ---- */
-
-static enum err refuse(char why[SETTINGS_WHY_MAX], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static enum err refuse(char why[SETTINGS_WHY_MAX], const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(why, SETTINGS_WHY_MAX, fmt, ap);
-    va_end(ap);
-    return ERR_INVALID_ARGUMENT;
-}
-
-/* 127.0.0.0/8, ::1 and localhost, by their texts: a name that happens to resolve to loopback today is not enough. */
-static bool is_loopback(struct str address)
-{
-    struct in_addr v4;
-    struct str host = address;
-    char text[INET_ADDRSTRLEN];
-
-    while (host.n && host.p[host.n - 1] != ':')
-        host.n--;
-    if (host.n)
-        host.n--;
-    if (str_eq(host, STR("localhost")) || str_eq(host, STR("[::1]")))
-        return true;
-    if (host.n >= sizeof(text))
-        return false;
-    snprintf(text, sizeof(text), STR_FMT, STR_ARG(host));
-    return inet_pton(AF_INET, text, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
-}
-
-static enum err check_addresses(const struct settings *s, char why[SETTINGS_WHY_MAX])
-{
-    if (s->listen.n == 0 && s->tls_listen.n == 0)
-        return refuse(why, "listen and tls.listen are both empty: there is nothing to serve on");
-    if ((s->tls_cert.n == 0) != (s->tls_key.n == 0))
-        return refuse(why, "tls.cert and tls.key belong together: %s is missing",
-                      s->tls_cert.n ? "tls.key" : "tls.cert");
-    if (s->tls_listen.n && s->tls_cert.n == 0)
-        return refuse(why, "tls.listen needs tls.cert and tls.key");
-    return ERR_OK;
-}
-
-static enum err check_auth(const struct settings *s, char why[SETTINGS_WHY_MAX])
-{
-    const struct str addresses[] = {s->listen, s->tls_listen};
-
-    for (size_t i = 0; i < 2 && s->auth == AUTH_NONE; i++)
-        if (addresses[i].n && !is_loopback(addresses[i]))
-            return refuse(why,
-                          "auth: none would let anyone who reaches " STR_FMT
-                          " read and delete everything; it is only for loopback addresses such as 127.0.0.1:9000",
-                          STR_ARG(addresses[i]));
-    if ((s->access_key.n == 0) != (s->secret_key.n == 0))
-        return refuse(why, "access_key and secret_key belong together: %s is missing",
-                      s->access_key.n ? "secret_key" : "access_key");
-    if (s->access_key.n >= ACCESS_KEY_MAX || s->secret_key.n >= SECRET_KEY_MAX)
-        return refuse(why, "access_key and secret_key must be shorter than %d bytes", ACCESS_KEY_MAX);
-    return ERR_OK;
-}
-
-enum err settings_check_serve(const struct settings *s, char why[SETTINGS_WHY_MAX])
-{
-    enum err e;
-
-    if (s->data.count == 0)
-        return refuse(why, "say where the objects shall live: --data DIR, once per disk");
-    if ((e = check_addresses(s, why)) != ERR_OK)
-        return e;
-    if ((e = check_auth(s, why)) != ERR_OK)
-        return e;
-    if (s->store.high_percent > s->store.full_percent)
-        return refuse(why, "store.high_percent must not be above store.full_percent");
     return ERR_OK;
 }

@@ -33,6 +33,20 @@ struct settings {
     enum log_level log_level;
     enum log_format log_format;
     bool log_access;
+
+    /* roles of a cluster */
+    struct config_list cluster_etcd; /* "http://HOST:PORT"; empty = no cluster */
+    struct str cluster_prefix;       /* of all keys in etcd */
+    struct str cluster_user, cluster_password;
+    struct str cluster_ca, cluster_cert, cluster_key;     /* PEM files for etcd */
+    struct str cluster_secret, cluster_secret_file;       /* once checked: cluster_secret, wherever it came from */
+    struct str cluster_zone;                              /* empty = the node itself */
+    struct str cluster_internal_listen;                   /* "HOST:PORT" */
+    struct str cluster_advertise, cluster_public_address; /* empty = as bound; none */
+    uint32_t cluster_weight;                              /* GiB; 0 = capacity of the disks */
+    uint32_t lease_s;
+    struct str cluster_tls_ca, cluster_tls_cert, cluster_tls_key; /* PEM files for node-to-node TLS */
+    char *secret_text;                                            /* owned: read from cluster_secret_file */
 };
 
 /* Fills `s` from the file, the environment and argv (flags only), and sets up logging. BLOCKING. */
@@ -40,6 +54,14 @@ MUST_USE enum err settings_load(struct settings *s, int argc, char **argv, char 
 /* What only a server needs to hold: a data directory, an address, TLS files in pairs, no open server beyond loopback.
  */
 MUST_USE enum err settings_check_serve(const struct settings *s, char why[SETTINGS_WHY_MAX]);
+/* What a gateway and a target of a cluster need: etcd, the secret (read from its file here: BLOCKING), and the addresses of
+ * their role. */
+MUST_USE enum err settings_check_gateway(struct settings *s, char why[SETTINGS_WHY_MAX]);
+MUST_USE enum err settings_check_target(struct settings *s, char why[SETTINGS_WHY_MAX]);
+/* What any command that speaks with etcd needs. */
+MUST_USE enum err settings_check_etcd(const struct settings *s, char why[SETTINGS_WHY_MAX]);
+/* Whether others could reach "HOST:PORT" by that text: not with an empty host, 0.0.0.0 or [::]. */
+bool settings_is_wildcard(struct str address);
 /* Only the defaults, for help and documentation. */
 void settings_defaults(struct settings *s);
 void settings_free(struct settings *s);
