@@ -127,6 +127,26 @@ def put_file(port, path, file: Path, headers=()) -> float:
     return took
 
 
+class Receiver:
+    """tool_receive: receives, hashes and writes a PUT and does nothing else."""
+
+    def __init__(self, home: Path, hashes: str):
+        self.port = srv.free_port()
+        tool = srv.binary().parent / "bench" / "tool_receive"
+        self.process = subprocess.Popen([str(tool), str(self.port), str(home / f"received-{hashes}"), hashes])
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise RuntimeError("tool_receive does not listen")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
 def request(port, method, path, body=None, headers=()):
     c = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     c.request(method, path, body=body, headers=dict(headers))
