@@ -47,8 +47,12 @@ struct members_wait_req {
 void members_wait(struct members *m, const struct members_wait_req *req, struct call *call);
 
 /* Adds this target to the map, or updates its addresses and weight there, and holds its lease from then on, also across outages
- * of the meta store. A target whose id was removed joins as a new one. BLOCKING, before loops run. `why`: a sentence. */
+ * of the meta store. A target whose id was removed joins as a new one. ERR_BUSY: another process holds the lease of that id: one of another address
+ * that is still there after waiting for the lease to run out (a target that was killed comes back at its own address at once).
+ * BLOCKING, before loops run. `why`: a sentence. */
 MUST_USE enum err members_join(struct members *m, const struct map_node *self, char why[256]);
+/* Ends the lease at once, so that others stop asking this target; all else goes on. BLOCKING. Harmless when it has not joined. */
+void members_leave(struct members *m);
 
 /* An administrator's change, or the end of a move; repeats the compare-and-swap while others get in between. */
 enum members_verb { MEMBERS_ACTIVATE, MEMBERS_MAINTENANCE, MEMBERS_DECOMMISSION, MEMBERS_REMOVE, MEMBERS_SETTLED };
