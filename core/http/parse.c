@@ -6,6 +6,8 @@
 int phr_parse_request(const char *buf, size_t len, const char **method, size_t *method_len, const char **path,
                       size_t *path_len, int *minor_version, struct http_header *headers, size_t *num_headers,
                       size_t last_len);
+int phr_parse_response(const char *buf, size_t len, int *minor_version, int *status, const char **msg, size_t *msg_len,
+                       struct http_header *headers, size_t *num_headers, size_t last_len);
 
 /* The library's struct phr_header: name, name_len, value, value_len. */
 _Static_assert(offsetof(struct http_header, value) == sizeof(const char *) + sizeof(size_t) &&
@@ -168,17 +170,25 @@ static enum err take_header(struct str name, struct str value, struct http_head 
     return ERR_OK;
 }
 
+/* Lower-cases the name, trims the value. False: obs-fold, or a space before the colon. */
+static bool tidy(struct http_header *x)
+{
+    if (x->name.p == NULL || !is_token(x->name))
+        return false;
+    char *lower = (char *)x->name.p;
+    for (size_t k = 0; k < x->name.n; k++)
+        if (lower[k] >= 'A' && lower[k] <= 'Z')
+            lower[k] = (char)(lower[k] + 32);
+    x->value = str_trim(x->value);
+    return true;
+}
+
 static enum err take_headers(struct http_head *h, struct framing *f)
 {
     for (size_t i = 0; i < h->header_count; i++) {
         struct http_header *x = &h->headers[i];
-        if (x->name.p == NULL || !is_token(x->name))
-            return ERR_BAD_REQUEST; /* obs-fold, or a space before the colon */
-        char *lower = (char *)x->name.p;
-        for (size_t k = 0; k < x->name.n; k++)
-            if (lower[k] >= 'A' && lower[k] <= 'Z')
-                lower[k] = (char)(lower[k] + 32);
-        x->value = str_trim(x->value);
+        if (!tidy(x))
+            return ERR_BAD_REQUEST;
         enum err e = take_header(x->name, x->value, h, f);
         if (e != ERR_OK)
             return e;
@@ -222,6 +232,65 @@ enum err head_parse(struct arena *a, char *p, size_t n, uint32_t lines, struct h
         h.host = str_n("", 0);
     *out = h;
     return ERR_OK;
+}
+
+/* ---- responses ---- */
+
+static bool take_response_header(const struct http_header *x, struct framing *f)
+{
+    uint64_t former = f->length;
+
+    if (str_eq(x->name, STR("content-length")))
+        return str_to_u64(x->value, INT64_MAX, &f->length) && (f->lengths++ == 0 || f->length == former);
+    if (str_eq(x->name, STR("transfer-encoding")))
+        return f->codings++ == 0 && str_eq_nocase(x->value, STR("chunked"));
+    if (str_eq(x->name, STR("connection")))
+        take_connection(x->value, f);
+    return true;
+}
+
+/* RFC 9112 section 6.3 */
+static enum err weigh_response(struct http_response_head *h, const struct framing *f, bool to_head)
+{
+    bool is_11 = h->minor_version >= 1;
+
+    if (f->codings && (f->lengths || !is_11))
+        return ERR_UNAVAILABLE; /* both framings, or one that HTTP/1.0 doesn't have */
+    h->keep_alive = !f->close && (is_11 || f->keep_alive);
+    if (to_head || h->status < 200 || h->status == 204 || h->status == 304)
+        h->framing = HTTP_NO_BODY;
+    else if (f->codings)
+        h->framing = HTTP_CHUNKED;
+    else if (f->lengths)
+        h->framing = f->length ? HTTP_SIZED : HTTP_NO_BODY;
+    else
+        h->framing = HTTP_TO_CLOSE;
+    h->length = h->framing == HTTP_SIZED ? f->length : 0;
+    h->keep_alive &= h->framing != HTTP_TO_CLOSE;
+    return ERR_OK;
+}
+
+enum err head_parse_response(struct arena *a, char *p, size_t n, uint32_t lines, bool to_head,
+                             struct http_response_head *out)
+{
+    struct http_response_head h = {0};
+    struct framing f = {0};
+    struct str reason;
+    enum err e;
+
+    assert(lines >= 2);
+    h.header_count = lines - 1;
+    h.headers = arena_alloc(a, h.header_count * sizeof(*h.headers));
+    int used =
+        phr_parse_response(p, n, &h.minor_version, &h.status, &reason.p, &reason.n, h.headers, &h.header_count, 0);
+    if (used < 0 || (size_t)used != n || h.status < 100 || h.status > 599)
+        return ERR_UNAVAILABLE;
+    for (size_t i = 0; i < h.header_count; i++)
+        if (!tidy(&h.headers[i]) || !take_response_header(&h.headers[i], &f))
+            return ERR_UNAVAILABLE;
+    if ((e = weigh_response(&h, &f, to_head)) == ERR_OK)
+        *out = h;
+    return e;
 }
 
 /* ---- chunked ---- */

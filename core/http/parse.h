@@ -1,12 +1,12 @@
 /* parse.h - from bytes to a request head, and from chunk framing to body bytes; strict where leniency lets requests be
  * smuggled.
  *
- * Shape    head_scan() finds the head's end while bytes trickle in; head_parse() takes the complete head apart.
- *          chunked_decode() strips the framing in place.
+ * Shape    head_scan() finds the head's end while bytes trickle in; head_parse() takes a complete request head apart,
+ *          head_parse_response() a response's. chunked_decode() strips the framing in place.
  * Units    bytes.
  * Owns     a parsed head points into the caller's bytes and arena.
  * Errors   ERR_BAD_REQUEST, ERR_INVALID_URI, ERR_HEAD_TOO_LARGE, ERR_EXPECTATION; what each refusal is about stands
- *          beside its check.
+ *          beside its check. Responses: ERR_UNAVAILABLE.
  * Thread   any; pure.
  * Source   RFC 9112; libh2o's picohttpparser underneath.
  */
@@ -53,6 +53,23 @@ struct http_head {
 /* Takes a complete head of `lines` lines apart (head_scan()'s count, the empty one included). Changes the bytes (lower
  * case). */
 MUST_USE enum err head_parse(struct arena *a, char *p, size_t n, uint32_t lines, struct http_head *out);
+
+/* How a response's body ends: there is none, after `length` bytes, with its last chunk, with the connection. */
+enum http_framing { HTTP_NO_BODY, HTTP_SIZED, HTTP_CHUNKED, HTTP_TO_CLOSE };
+
+struct http_response_head {
+    int status; /* 100..599 */
+    int minor_version;
+    struct http_header *headers; /* names lower-cased */
+    size_t header_count;
+    enum http_framing framing;
+    uint64_t length; /* HTTP_SIZED: > 0 */
+    bool keep_alive;
+};
+
+/* The same for a response; `to_head`: it answers a HEAD request and so has no body. */
+MUST_USE enum err head_parse_response(struct arena *a, char *p, size_t n, uint32_t lines, bool to_head,
+                                      struct http_response_head *out);
 
 enum chunked_state {
     CHUNKED_SIZE,

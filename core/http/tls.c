@@ -1,5 +1,6 @@
 #include "tls.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <limits.h>
 #include <pthread.h>
@@ -10,6 +11,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "base/mem.h"
 
@@ -21,9 +23,15 @@ struct tls_context {
     SSL_CTX *ctx; /* guarded by lock; each stream's SSL holds a reference of its own */
 };
 
+struct tls_client {
+    SSL_CTX *ctx;
+    bool any_host;
+};
+
 struct tls_stream {
     SSL *ssl;
     bool ended, broken;
+    char trouble[96];
 };
 
 static void why_openssl(char why[WHY_MAX], const char *what, const char *file)
@@ -151,6 +159,114 @@ struct tls_stream *tls_stream_new(struct tls_context *t, int fd)
     return s;
 }
 
+/* ---- the connecting side ---- */
+
+static void set_client_options(SSL_CTX *ctx)
+{
+    static const unsigned char alpn[] = "\x08http/1.1";
+
+    SSL_CTX_set_default_passwd_cb(ctx, no_password);
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    /* an end without close_notify stays an error: a body that ends with its connection must not be cut short unnoticed */
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ctx,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    if (SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) != 0)
+        abort(); /* out of memory */
+}
+
+static bool load_client(SSL_CTX *ctx, const struct tls_client_conf *conf, char why[WHY_MAX])
+{
+    const char *key = conf->key_file ? conf->key_file : conf->cert_file;
+
+    if (conf->ca_file ? SSL_CTX_load_verify_file(ctx, conf->ca_file) != 1
+                      : SSL_CTX_set_default_verify_paths(ctx) != 1) {
+        why_openssl(why, "can't use the file of trusted certificates", conf->ca_file ? conf->ca_file : "the system's");
+        return false;
+    }
+    if (!conf->cert_file)
+        return true;
+    if (SSL_CTX_use_certificate_chain_file(ctx, conf->cert_file) != 1)
+        why_openssl(why, "can't use the certificate file", conf->cert_file);
+    else if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
+        why_openssl(why, "can't use the private key file", key);
+    else if (SSL_CTX_check_private_key(ctx) != 1)
+        why_openssl(why, "the certificate doesn't belong to the private key", key);
+    else
+        return true;
+    return false;
+}
+
+enum err tls_client_new(const struct tls_client_conf *conf, struct tls_client **out, char why[WHY_MAX])
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+    if (!ctx) {
+        why_openssl(why, "can't set up TLS for", "connecting");
+        return ERR_INTERNAL;
+    }
+    set_client_options(ctx);
+    if (!load_client(ctx, conf, why)) {
+        SSL_CTX_free(ctx);
+        return ERR_INVALID_ARGUMENT;
+    }
+    struct tls_client *t = NEW(struct tls_client);
+    t->ctx = ctx;
+    t->any_host = conf->any_host;
+    *out = t;
+    return ERR_OK;
+}
+
+void tls_client_free(struct tls_client *t)
+{
+    if (!t)
+        return;
+    SSL_CTX_free(t->ctx);
+    free(t);
+}
+
+/* Names are looked for in the certificate and told to the server (SNI), addresses only looked for (RFC 6066 section 3). */
+static bool expect_host(SSL *ssl, const char *host, bool any_host)
+{
+    unsigned char ip[sizeof(struct in6_addr)];
+    bool is_ip = inet_pton(AF_INET, host, ip) == 1 || inet_pton(AF_INET6, host, ip) == 1;
+
+    if (!is_ip && SSL_set_tlsext_host_name(ssl, host) != 1)
+        return false;
+    if (any_host)
+        return true;
+    return is_ip ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1 : SSL_set1_host(ssl, host) == 1;
+}
+
+struct tls_stream *tls_stream_connect(struct tls_client *t, int fd, const char *host)
+{
+    struct tls_stream *s = NEW(struct tls_stream);
+
+    s->ssl = SSL_new(t->ctx);
+    if (!s->ssl || SSL_set_fd(s->ssl, fd) != 1 || !expect_host(s->ssl, host, t->any_host))
+        abort(); /* out of memory */
+    SSL_set_connect_state(s->ssl);
+    return s;
+}
+
+/* ---- a session ---- */
+
+static void note_trouble(struct tls_stream *s)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_error());
+    long verdict = SSL_get_verify_result(s->ssl);
+
+    if (verdict != X509_V_OK)
+        reason = X509_verify_cert_error_string(verdict);
+    snprintf(s->trouble, sizeof(s->trouble), "%s", reason ? reason : "the connection broke");
+}
+
+const char *tls_stream_trouble(const struct tls_stream *s)
+{
+    return s->trouble;
+}
+
 /* What the last SSL_* call, which did not succeed, wants. */
 static enum tls_want verdict(struct tls_stream *s, int r)
 {
@@ -164,6 +280,7 @@ static enum tls_want verdict(struct tls_stream *s, int r)
     default:
         /* OpenSSL forbids further calls, SSL_shutdown() too */
         s->broken = true;
+        note_trouble(s);
         ERR_clear_error();
         return TLS_BROKEN;
     }
