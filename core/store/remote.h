@@ -21,5 +21,9 @@ struct remote_env {
 };
 /* `id` is copied. */
 struct store *remote_store_new(const struct remote_env *env, struct str id);
+/* The epoch that calls from now on carry: that of the map by which the caller chose this node, whatever map is current when they are sent.
+ * Such a call is not repeated by the remote when it is refused for its epoch, since another node may be the right one now: it waits until
+ * the newer map is known here and fails with ERR_STALE_EPOCH. 0 (when new): the current map's, and repeated. */
+void remote_store_at(struct store *remote, uint64_t epoch);
 
 #endif
