@@ -10,7 +10,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-enum { CREDENTIALS_WHY_MAX = 512 };
+enum { CREDENTIALS_WHY_MAX = 512 }; /* as private_file.h */
 enum credentials_from { CREDENTIALS_SETTINGS, CREDENTIALS_FILE, CREDENTIALS_MADE };
 
 struct credentials {

@@ -53,7 +53,7 @@ struct settings {
 MUST_USE enum err settings_load(struct settings *s, int argc, char **argv, char why[SETTINGS_WHY_MAX]);
 /* What only a server needs to hold: a data directory, an address, TLS files in pairs, no open server beyond loopback.
  */
-MUST_USE enum err settings_check_serve(const struct settings *s, char why[SETTINGS_WHY_MAX]);
+MUST_USE enum err settings_check_serve(struct settings *s, char why[SETTINGS_WHY_MAX]);
 /* What a gateway and a target of a cluster need: etcd, the secret (read from its file here: BLOCKING), and the addresses of
  * their role. */
 MUST_USE enum err settings_check_gateway(struct settings *s, char why[SETTINGS_WHY_MAX]);

@@ -82,7 +82,7 @@ static enum err check_store(const struct settings *s, char why[SETTINGS_WHY_MAX]
     return ERR_OK;
 }
 
-enum err settings_check_serve(const struct settings *s, char why[SETTINGS_WHY_MAX])
+enum err settings_check_serve(struct settings *s, char why[SETTINGS_WHY_MAX])
 {
     enum err e;
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/metrics.h"
 #include "base/op.h"
 
@@ -27,6 +28,7 @@ struct answer {
     struct control *control;
     struct http_req *req;
     struct offload_task task;
+    void (*print)(const struct control *, struct buf *);
     struct buf text;
     int status;
     const char *type;
@@ -115,15 +117,28 @@ static void print_server(const struct control *c, struct buf *out)
              offload_depth(c->conf.io), offload_depth(c->conf.cpu));
 }
 
+static void print_metrics(const struct control *c, struct buf *out)
+{
+    print_server(c, out);
+    print_process(c, out);
+    if (c->conf.role.metrics)
+        c->conf.role.metrics(c->conf.role.arg, out);
+    metrics_print(out);
+}
+
+static void print_cluster(const struct control *c, struct buf *out)
+{
+    c->conf.role.cluster(c->conf.role.arg, out);
+    buf_add_char(out, '\n');
+}
+
 /* ---- answering ---- */
 
 static enum err render(struct offload_task *t)
 {
     struct answer *a = CONTAINER(t, struct answer, task);
 
-    print_server(a->control, &a->text);
-    print_process(a->control, &a->text);
-    metrics_print(&a->text);
+    a->print(a->control, &a->text);
     return buf_err(&a->text);
 }
 
@@ -188,21 +203,57 @@ static struct answer *answer_new(struct control *c, struct http_req *req, int st
     return a;
 }
 
+/* "ready" among the parameters, with or without a value. */
+static bool asks_ready(struct str query)
+{
+    while (query.n) {
+        struct str one = str_split(&query, '&');
+        if (str_eq(str_split(&one, '='), STR("ready")))
+            return true;
+    }
+    return false;
+}
+
 static void answer_health(struct control *c, struct http_req *req)
 {
-    bool draining = atomic_load(&c->draining);
-    struct answer *a = answer_new(c, req, draining ? 503 : 200, "application/json");
+    const struct control_role *role = &c->conf.role;
+    bool draining = atomic_load(&c->draining), ready = true;
+    char why[CONTROL_WHY_MAX] = "";
+    struct answer *a;
 
-    buf_addf(&a->text, "{\"status\":\"%s\",\"version\":\"%s\",\"uptime_seconds\":%.3f}\n", draining ? "draining" : "ok",
-             SLUICE_VERSION, uptime_s(c));
+    if (!draining && asks_ready(req->query) && role->ready)
+        ready = role->ready(role->arg, why);
+    a = answer_new(c, req, draining || !ready ? 503 : 200, "application/json");
+    js_object(&a->text);
+    js_key(&a->text, STR("status"));
+    js_str(&a->text, str_z(draining ? "draining" : ready ? "ok" : "not ready"));
+    if (!ready) {
+        js_key(&a->text, STR("why"));
+        js_str(&a->text, str_z(why));
+    }
+    js_key(&a->text, STR("version"));
+    js_str(&a->text, STR(SLUICE_VERSION));
+    buf_addf(&a->text, ",\"uptime_seconds\":%.3f}\n", uptime_s(c)); /* which ends the object */
     op_start(&a->op, req->loop, "health", answer_send, answer_end);
+}
+
+static void answer_rendering(struct control *c, struct http_req *req, const char *type,
+                             void (*print)(const struct control *, struct buf *))
+{
+    struct answer *a = answer_new(c, req, 200, type);
+
+    a->print = print;
+    op_start(&a->op, req->loop, "control", answer_render, answer_end);
 }
 
 static void answer_metrics(struct control *c, struct http_req *req)
 {
-    struct answer *a = answer_new(c, req, 200, "text/plain; version=0.0.4; charset=utf-8");
+    answer_rendering(c, req, "text/plain; version=0.0.4; charset=utf-8", print_metrics);
+}
 
-    op_start(&a->op, req->loop, "metrics", answer_render, answer_end);
+static void answer_cluster(struct control *c, struct http_req *req)
+{
+    answer_rendering(c, req, "application/json", print_cluster);
 }
 
 static void answer_refusal(struct control *c, struct http_req *req)
@@ -218,25 +269,25 @@ static void answer_refusal(struct control *c, struct http_req *req)
 static const struct control_path {
     const char *path;
     void (*answer)(struct control *, struct http_req *);
-} paths[] = {{"/v1/health", answer_health}, {"/v1/metrics", answer_metrics}};
+} paths[] = {{"/v1/health", answer_health}, {"/v1/metrics", answer_metrics}, {"/v1/cluster", answer_cluster}};
 
-static const struct control_path *find(struct str path)
+static const struct control_path *find(const struct control *c, struct str path)
 {
     for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
         if (str_eq(path, str_z(paths[i].path)))
-            return &paths[i];
+            return paths[i].answer == answer_cluster && !c->conf.role.cluster ? NULL : &paths[i];
     return NULL;
 }
 
-bool control_takes(struct str path)
+bool control_takes(const struct control *c, struct str path)
 {
-    return find(path) != NULL;
+    return find(c, path) != NULL;
 }
 
 void control_request(struct control *c, struct http_req *req)
 {
     if (req->method == HTTP_GET || req->method == HTTP_HEAD)
-        find(req->path)->answer(c, req);
+        find(c, req->path)->answer(c, req);
     else
         answer_refusal(c, req);
 }

@@ -16,18 +16,20 @@ struct lane { /* one thread */
     unsigned index;
     pthread_t thread;
     struct loop *loop;
-    int fds[GATEWAY_LISTENERS]; /* until the gateway takes them */
-    struct gateway *gateway;
-    struct store *store;
-    struct post drain; /* from main */
+    int fds[FRONT_LISTENERS]; /* until a server takes them */
+    void *role_lane;
+    struct http_server *servers[FRONT_LISTENERS]; /* NULL = none */
+    struct post drain;                            /* from main */
     struct call drained;
+    struct call_group group; /* of the drain */
+    struct group_call drains[FRONT_LISTENERS];
 };
 
 struct front {
     struct front_conf conf;
     struct control *control;
     struct loop **loops; /* of the lanes, as control wants them */
-    char bound[GATEWAY_LISTENERS][BOUND_MAX];
+    char bound[FRONT_LISTENERS][BOUND_MAX];
     uint32_t drain_timeout_ms;
     atomic_uint running;
     bool started;
@@ -47,24 +49,37 @@ static void on_drain(struct post *p)
     struct lane *l = CONTAINER(p, struct lane, drain);
 
     call_begin(&l->drained, l->loop, on_drained);
-    gateway_drain(l->gateway, l->front->drain_timeout_ms, &l->drained);
+    call_group_init(&l->group, &l->drained);
+    for (unsigned i = 0; i < FRONT_LISTENERS; i++)
+        if (l->servers[i])
+            http_server_drain(l->servers[i], l->front->drain_timeout_ms, group_call(&l->group, &l->drains[i]));
+    call_group_seal(&l->group);
 }
 
 static void lane_open(struct lane *l)
 {
     const struct front_conf *conf = &l->front->conf;
-    struct gateway_env env = {
-        .s3 = {.loop = l->loop, .buckets = conf->buckets, .creds = conf->creds, .cpu = conf->cpu, .conf = conf->s3},
-        .control = l->front->control,
-        .limits = conf->limits,
-        .io = conf->io};
+    struct http_handler *handler;
 
-    env.s3.store = l->store = conf->store_new(conf->store_arg, l->loop);
-    for (unsigned i = 0; i < GATEWAY_LISTENERS; i++) {
-        env.listeners[i] = (struct gateway_listener){l->fds[i], conf->listen[i].tls};
+    l->role_lane = conf->role.open(conf->role.arg, l->loop, l->front->control, &handler);
+    for (unsigned i = 0; i < FRONT_LISTENERS; i++) {
+        if (l->fds[i] < 0)
+            continue;
+        l->servers[i] = http_server_new(&(struct http_server_conf){.loop = l->loop,
+                                                                   .handler = handler,
+                                                                   .limits = conf->limits,
+                                                                   .tls = conf->listen[i].tls,
+                                                                   .listen_fd = l->fds[i]});
         l->fds[i] = -1;
     }
-    l->gateway = gateway_new(&env);
+}
+
+static void lane_close(struct lane *l)
+{
+    for (unsigned i = 0; i < FRONT_LISTENERS; i++)
+        if (l->servers[i])
+            http_server_free(l->servers[i]);
+    l->front->conf.role.close(l->role_lane);
 }
 
 static void *lane_main(void *arg)
@@ -76,8 +91,7 @@ static void *lane_main(void *arg)
     loop_adopt(l->loop);
     lane_open(l);
     loop_run(l->loop);
-    gateway_free(l->gateway);
-    store_close(l->store);
+    lane_close(l);
     if (atomic_fetch_sub(&f->running, 1) == 1 && write(f->ended_fd, &one, sizeof(one)) < 0)
         abort(); /* an eventfd that was never written can't be full */
     return NULL;
@@ -122,11 +136,11 @@ enum err front_open(const struct front_conf *conf, struct front **out, char why[
         l->index = k;
         l->drain.fn = on_drain;
         l->loop = f->loops[k] = loop_new();
-        for (unsigned i = 0; i < GATEWAY_LISTENERS; i++)
+        for (unsigned i = 0; i < FRONT_LISTENERS; i++)
             l->fds[i] = -1;
     }
-    f->control = control_new(&(struct control_conf){conf->io, conf->cpu, f->loops, conf->threads});
-    for (unsigned i = 0; i < GATEWAY_LISTENERS && e == ERR_OK; i++)
+    f->control = control_new(&(struct control_conf){conf->io, conf->cpu, f->loops, conf->threads, conf->control});
+    for (unsigned i = 0; i < FRONT_LISTENERS && e == ERR_OK; i++)
         e = listen_all(f, i, why);
     if (e != ERR_OK) {
         front_close(f);
@@ -174,7 +188,7 @@ void front_close(struct front *f)
     for (unsigned k = 0; k < f->conf.threads && f->started; k++)
         pthread_join(f->lanes[k].thread, NULL);
     for (unsigned k = 0; k < f->conf.threads; k++) {
-        for (unsigned i = 0; i < GATEWAY_LISTENERS; i++)
+        for (unsigned i = 0; i < FRONT_LISTENERS; i++)
             if (f->lanes[k].fds[i] >= 0)
                 close(f->lanes[k].fds[i]);
         loop_free(f->lanes[k].loop);

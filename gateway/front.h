@@ -1,33 +1,39 @@
-/* front.h - the gateways of a process: one thread, loop and set of listeners per core.
+/* front.h - the serving part of a process: one thread, loop and set of listeners per core.
  *
  * Shape    front_open() binds every listener, front_run() starts the threads, front_drain() asks them to end,
- *          front_fd() tells when they have.
- * Owns     loops, threads, gateways and the stores it makes.
+ *          front_fd() tells when they have. What answers on a loop is the role's: struct front_role.
+ * Owns     loops, threads, listeners and the control.
  * Errors   front_open() puts a sentence for a person into `why`: a busy port, a bad address.
  * Thread   all functions: main.
  */
 #ifndef SLUICE_GATEWAY_FRONT_H
 #define SLUICE_GATEWAY_FRONT_H
 
-#include "gateway/gateway.h"
+#include "gateway/control.h"
+#include "http/server.h"
 
-enum { FRONT_WHY_MAX = 256 }; /* as http_listen() wants */
+enum { FRONT_LISTENERS = 2, FRONT_WHY_MAX = 256 /* as http_listen() wants */ };
 
 struct front_listen {
     struct str address;      /* "HOST:PORT"; empty = none */
     struct tls_context *tls; /* NULL = plain */
 };
 
+/* Both are called on a loop's thread. */
+struct front_role {
+    /* Before the first request; *handler answers them all. Returns what close() gets. */
+    void *(*open)(void *arg, struct loop *loop, struct control *control, struct http_handler **handler);
+    void (*close)(void *lane); /* no connections are left */
+    void *arg;
+};
+
 struct front_conf {
     unsigned threads;
-    struct front_listen listen[GATEWAY_LISTENERS];
+    struct front_listen listen[FRONT_LISTENERS];
     struct http_limits limits;
     struct offload *io, *cpu;
-    struct creds *creds;
-    struct buckets *buckets;
-    const struct s3api_conf *s3;
-    struct store *(*store_new)(void *arg, struct loop *loop); /* a loop's handle; called on its thread */
-    void *store_arg;
+    struct front_role role;
+    struct control_role control; /* what it tells operators beyond the process itself */
 };
 
 struct front;

@@ -34,9 +34,7 @@ struct http_server_conf {
     struct http_handler *handler;
     struct http_limits limits;
     struct tls_context *tls; /* NULL = plain */
-    /* where sources that are read for a TLS socket or a slow pipe may block: not used for plain sends */
-    struct offload *io;
-    int listen_fd; /* from http_listen(); taken */
+    int listen_fd;           /* from http_listen(); taken */
 };
 
 /* Binds one listening socket (SO_REUSEPORT, non-blocking) to "HOST:PORT" ("[::1]:9000", ":9000", port 0 = any). Call once per loop with the

@@ -15,7 +15,7 @@ allowed()
     gateway) echo '^(base|http|store|s3api|gateway)/' ;;
     target) echo '^(base|http|store|etl|target)/' ;;
     cli) echo '^(base|http|store|s3api|etl|gateway|target|cli)/' ;;
-    *) echo '.' ;; # main.c, tests, bench
+    *) echo '.' ;; # main.c, role*.c, tests, bench
     esac
 }
 
@@ -38,7 +38,7 @@ owners='
 
 owned=$(awk 'NF { printf "%s%s", between, $1; between = "|" }' <<<"$owners")
 
-mapfile -t files < <(sources 'core/**/*.[ch]' 's3api/*.[ch]' 'etl/*.[ch]' 'gateway/*.[ch]' 'target/*.[ch]' 'cli/*.[ch]' 'main.c' 'tests/*.[ch]')
+mapfile -t files < <(sources 'core/**/*.[ch]' 's3api/*.[ch]' 'etl/*.[ch]' 'gateway/*.[ch]' 'target/*.[ch]' 'cli/*.[ch]' 'main.c' 'role*.[ch]' 'tests/*.[ch]')
 former=
 while IFS=: read -r f line include; do
     folder=${f%/*}

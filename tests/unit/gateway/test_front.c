@@ -2,25 +2,69 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/mem.h"
 #include "gateway/front.h"
+#include "gateway/gateway.h"
 #include "store/memstore.h"
 
 static struct offload *io, *cpu;
 static struct creds *creds;
 static struct front *front;
+static bool with_role, ready;
 static const struct str domains[] = {{"s3.test", 7}};
 static const struct s3api_conf s3 = {.region = {"us-east-1", 9}, .domains = domains, .domain_count = 1};
 static char why[FRONT_WHY_MAX];
 
-static struct store *new_store(void *arg, struct loop *loop)
+struct lane {
+    struct store *store;
+    struct gateway *gateway;
+};
+
+static void *lane_open(void *arg, struct loop *loop, struct control *control, struct http_handler **handler)
+{
+    struct lane *l = NEW(struct lane);
+
+    (void)arg;
+    l->store = memstore_new(loop);
+    l->gateway = gateway_new(&(struct gateway_env){
+        .s3 = {.loop = loop, .store = l->store, .creds = creds, .cpu = cpu, .conf = &s3}, .control = control});
+    *handler = gateway_handler(l->gateway);
+    return l;
+}
+
+static void lane_close(void *lane)
+{
+    struct lane *l = lane;
+
+    gateway_free(l->gateway);
+    store_close(l->store);
+    free(l);
+}
+
+static bool role_ready(void *arg, char role_why[CONTROL_WHY_MAX])
 {
     (void)arg;
-    return memstore_new(loop);
+    if (!ready)
+        snprintf(role_why, CONTROL_WHY_MAX, "nobody is there");
+    return ready;
+}
+
+static void role_cluster(void *arg, struct buf *json)
+{
+    (void)arg;
+    buf_add_z(json, "{\"epoch\":7}");
+}
+
+static void role_metrics(void *arg, struct buf *out)
+{
+    (void)arg;
+    buf_add_z(out, "role_metric 1\n");
 }
 
 static enum err open_front(const char *address, struct front **out)
@@ -30,10 +74,10 @@ static enum err open_front(const char *address, struct front **out)
                               .limits = HTTP_LIMITS_DEFAULT,
                               .io = io,
                               .cpu = cpu,
-                              .creds = creds,
-                              .s3 = &s3,
-                              .store_new = new_store};
+                              .role = {lane_open, lane_close, NULL}};
 
+    if (with_role)
+        conf.control = (struct control_role){role_ready, role_cluster, role_metrics, NULL};
     return front_open(&conf, out, why);
 }
 
@@ -45,6 +89,14 @@ static int begin(void **state)
     creds = creds_new();
     assert_int_equal(open_front("127.0.0.1:0", &front), ERR_OK);
     front_run(front);
+    return 0;
+}
+
+static int begin_role(void **state)
+{
+    with_role = true;
+    begin(state);
+    with_role = false;
     return 0;
 }
 
@@ -154,6 +206,34 @@ static void everything_else_is_s3(void **state)
     holds(ask("GET /v1/health HTTP/1.1\r\nHost: bucket.s3.test\r\nConnection: close\r\n\r\n"), "<Error>");
 }
 
+static void a_role_says_when_it_is_ready(void **state)
+{
+    (void)state;
+    ready = false;
+    holds(ask("GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "HTTP/1.1 200 ");
+    holds(ask("GET /v1/health?ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "HTTP/1.1 503 ");
+    holds(ask("GET /v1/health?x=1&ready=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+          "{\"status\":\"not ready\",\"why\":\"nobody is there\",\"version\"");
+    holds(ask("GET /v1/health?already HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "HTTP/1.1 200 ");
+    ready = true;
+    holds(ask("GET /v1/health?ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+          "{\"status\":\"ok\",\"version\"");
+}
+
+static void a_role_adds_metrics_and_the_cluster(void **state)
+{
+    (void)state;
+    holds(ask("GET /v1/metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "\nrole_metric 1\n");
+    holds(ask("GET /v1/cluster HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "\r\n\r\n{\"epoch\":7}\n");
+}
+
+static void without_a_cluster_its_path_is_s3(void **state)
+{
+    (void)state;
+    holds(ask("GET /v1/cluster HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "<Error>");
+    holds(ask("GET /v1/health?ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "HTTP/1.1 200 ");
+}
+
 static void a_drain_ends_idle_connections_and_all_loops(void **state)
 {
     int idle = dial();
@@ -188,6 +268,9 @@ int main(void)
         TEST(metrics_are_prometheus_text),
         TEST(other_methods_are_refused),
         TEST(everything_else_is_s3),
+        cmocka_unit_test_setup_teardown(a_role_says_when_it_is_ready, begin_role, end),
+        cmocka_unit_test_setup_teardown(a_role_adds_metrics_and_the_cluster, begin_role, end),
+        TEST(without_a_cluster_its_path_is_s3),
         TEST(a_drain_ends_idle_connections_and_all_loops),
         TEST(an_address_that_cannot_be_had_is_told),
     };

@@ -242,7 +242,7 @@ static void *run(void *arg)
     struct serve *s = arg;
 
     loop_adopt(s->loop);
-    struct http_server_conf conf = {s->loop, &s->handler, s->limits, s->tls, NULL, s->listen_fd};
+    struct http_server_conf conf = {s->loop, &s->handler, s->limits, s->tls, s->listen_fd};
     s->server = http_server_new(&conf);
     atomic_store(&s->up, true);
     loop_run(s->loop);

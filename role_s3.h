@@ -1,0 +1,34 @@
+/* role_s3.h - the side of a process that clients see: who may sign, the bucket directory, S3 on every loop.
+ *
+ * Owns     credentials and the bucket directory; lanes own their store.
+ * Errors   a sentence for a person in `why`.
+ * Thread   main; lanes on their loop's.
+ */
+#ifndef SLUICE_ROLE_S3_H
+#define SLUICE_ROLE_S3_H
+
+#include "cli/credentials.h"
+#include "gateway/gateway.h"
+#include "role.h"
+
+struct role_s3 {
+    struct creds *creds;
+    struct credentials credentials;
+    struct buckets *buckets;
+    struct s3api_conf conf;
+};
+/* `dir` is where generated credentials are kept; empty: they are in the settings. Takes no part of `meta`, which outlives it.
+ * Reads the clients' certificate too. */
+MUST_USE enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, struct str dir,
+                               char why[ROLE_WHY_MAX]);
+void role_s3_close(struct role_s3 *s3);
+/* Opens the clients' listeners: r->front. */
+MUST_USE enum err role_s3_listen(struct role *r, const struct front_role *role, const struct control_role *control,
+                                 char why[ROLE_WHY_MAX]);
+/* One loop's front end over a store, which is not closed with it. */
+struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct store *store,
+                                struct control *control);
+/* "sluice serves S3 at ..." and what to paste. */
+void role_s3_tell(const struct role_s3 *s3, const struct role *r);
+
+#endif

@@ -1,0 +1,94 @@
+/* `sluice serve`: a whole server in one process, gateway and target side by side, with nothing else installed. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "role_s3.h"
+#include "target/local.h"
+
+struct serve {
+    struct role role;
+    struct local *local;
+    struct meta *meta;
+    struct role_s3 s3;
+};
+
+/* One loop's part. */
+struct lane {
+    struct store *store;
+    struct gateway *gateway;
+};
+
+static void *lane_open(void *arg, struct loop *loop, struct control *control, struct http_handler **handler)
+{
+    struct serve *v = arg;
+    struct lane *l = NEW(struct lane);
+
+    l->store = local_store(v->local, loop);
+    l->gateway = role_s3_gateway(&v->s3, &v->role, loop, l->store, control);
+    *handler = gateway_handler(l->gateway);
+    return l;
+}
+
+static void lane_close(void *lane)
+{
+    struct lane *l = lane;
+
+    gateway_free(l->gateway);
+    store_close(l->store);
+    free(l);
+}
+
+static enum err open_data(struct serve *v, char why[ROLE_WHY_MAX])
+{
+    struct role *r = &v->role;
+    struct local_conf conf = r->settings.store;
+    struct str meta = arena_printf(&r->arena, STR_FMT "/meta", STR_ARG(r->settings.data.items[0]));
+    enum err e;
+
+    conf.mountpaths = r->settings.data.items;
+    conf.mountpath_count = r->settings.data.count;
+    conf.io = r->io;
+    conf.cpu = r->cpu;
+    if ((e = local_open(&conf, &v->local, why)) != ERR_OK)
+        return e;
+    if ((e = meta_local_open(meta, r->io, &v->meta)) != ERR_OK)
+        snprintf(why, ROLE_WHY_MAX, STR_FMT ": cannot open the bucket records (%s)", STR_ARG(meta), err_name(e));
+    return e;
+}
+
+static enum err serve_open(struct role *r, char why[ROLE_WHY_MAX])
+{
+    struct serve *v = CONTAINER(r, struct serve, role);
+    const struct front_role role = {lane_open, lane_close, v};
+    enum err e;
+
+    if ((e = open_data(v, why)) != ERR_OK ||
+        (e = role_s3_open(&v->s3, r, v->meta, r->settings.data.items[0], why)) != ERR_OK)
+        return e;
+    return role_s3_listen(r, &role, &(struct control_role){0}, why);
+}
+
+static void serve_serving(const struct role *r)
+{
+    role_s3_tell(&((const struct serve *)r)->s3, r);
+}
+
+static void serve_close(struct role *r)
+{
+    struct serve *v = CONTAINER(r, struct serve, role);
+
+    role_s3_close(&v->s3);
+    if (v->meta)
+        meta_close(v->meta);
+    if (v->local)
+        local_close(v->local);
+}
+
+int role_serve(int argc, char **argv)
+{
+    static const struct role_kind kind = {settings_check_serve, serve_open, serve_serving, NULL, serve_close};
+    struct serve v = {.local = NULL};
+
+    return role_main(&v.role, &kind, argc, argv);
+}
