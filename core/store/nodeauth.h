@@ -1,10 +1,11 @@
 /* nodeauth.h - how nodes of one cluster know each other's requests.
  *
- * Shape    HMAC-SHA256 with the cluster key over a version, method, target, epoch, time, payload mode and the digest of what describes the
- *          request (the wire header, and the body where that is the description). Times more than NODEAUTH_SKEW_S apart are refused.
+ * Shape    HMAC-SHA256 with the cluster key over a version, method, target, epoch, time, payload mode and the digest of what describes
+ *          the request, so that a signature is checked before a byte of the body is read. Times more than NODEAUTH_SKEW_S apart are refused.
  * Units    Unix milliseconds.
  * Errors   ERR_ACCESS_DENIED: wrong or no signature; ERR_TIME_SKEWED.
  * Thread   any.
+ * Source   RFC 2104; fields are netstrings (D. J. Bernstein, 1997), so that none can pass for its neighbour.
  */
 #ifndef SLUICE_STORE_NODEAUTH_H
 #define SLUICE_STORE_NODEAUTH_H
@@ -15,15 +16,15 @@
 enum { NODEAUTH_SKEW_S = 300, NODEAUTH_HEX = 64, NODEAUTH_KEY_MIN = 16, NODEAUTH_KEY_MAX = 256 };
 
 enum nodeauth_payload {
-    NODEAUTH_DESCRIBED, /* the body is the description and covered */
-    NODEAUTH_STREAM,    /* the body is a stream behind a signed description; its digests are checked by the store */
+    NODEAUTH_DESCRIBED, /* the body is the description */
+    NODEAUTH_STREAM,    /* the body is content behind a description; its digests are checked by the store */
 };
 struct nodeauth_claim {
     struct str method, target;
     uint64_t epoch;
     int64_t time_ms;
     enum nodeauth_payload payload;
-    struct str description; /* bytes */
+    struct str digest; /* hex of the description's SHA-256 */
 };
 void nodeauth_sign(struct str cluster_key, const struct nodeauth_claim *claim, char hex[NODEAUTH_HEX]);
 MUST_USE enum err nodeauth_check(struct str cluster_key, const struct nodeauth_claim *claim, struct str hex,
