@@ -47,6 +47,14 @@ enum process_event process_wait(int signals, int ended_fd)
     }
 }
 
+bool process_stopped_within(int signals, uint32_t ms)
+{
+    struct pollfd fd = {signals, POLLIN, 0};
+    struct signalfd_siginfo info;
+
+    return poll(&fd, 1, (int)ms) == 1 && read(signals, &info, sizeof(info)) == sizeof(info) && info.ssi_signo != SIGHUP;
+}
+
 void process_raise_file_limit(void)
 {
     struct rlimit files;

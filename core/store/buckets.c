@@ -386,7 +386,7 @@ void buckets_delete(struct buckets *t, const struct bucket_delete_req *req, stru
              delete_end); /* not cancelled half-way: it is sealed then */
 }
 
-/* ---- looking up, opening ---- */
+/* ---- looking up ---- */
 
 enum err buckets_find(struct buckets *t, struct arena *arena, struct str name, struct bucket *b)
 {
@@ -415,6 +415,74 @@ void buckets_list(struct buckets *t, struct arena *arena, struct str prefix, str
     *out = (struct bucket_page){page, (uint32_t)(end - at), max && more};
     pthread_rwlock_unlock(&t->lock);
 }
+
+struct look_op {
+    struct op op;
+    struct buckets *t;
+    const struct bucket_look_req *req;
+    struct bucket_look_res *res;
+    struct call *whole;
+    struct meta_get_req get;
+    struct meta_get_res got;
+};
+
+static step_fn look_ask, look_told, look_end;
+
+static enum step_next look_ask(struct op *op)
+{
+    struct look_op *l = OP(op, struct look_op);
+
+    l->get = (struct meta_get_req){l->req->arena, key_of(l->req->arena, l->req->name)};
+    meta_get(l->t->meta, &l->get, &l->got, op_try(op, look_told));
+    return STEP_WAIT;
+}
+
+static enum step_next look_told(struct op *op)
+{
+    struct look_op *l = OP(op, struct look_op);
+    enum err e = op->call.err;
+
+    if (e == ERR_OK)
+        e = record_decode(l->req->arena, l->req->name, l->got.value, &l->res->bucket);
+    if (e == ERR_OK)
+        apply(l->t, l->req->name, &l->res->bucket, l->got.revision, false);
+    if (e != ERR_OK)
+        return op_fail(op, e == ERR_NOT_FOUND ? ERR_NO_SUCH_BUCKET : e);
+    return op_go(op, look_end);
+}
+
+static enum step_next look_end(struct op *op)
+{
+    struct look_op *l = OP(op, struct look_op);
+
+    call_finish(l->whole, op->err);
+    free(l);
+    return STEP_DONE;
+}
+
+static void look_cancel(void *op)
+{
+    op_cancel(op, ERR_CANCELLED);
+}
+
+void buckets_look(struct buckets *t, const struct bucket_look_req *req, struct bucket_look_res *res, struct call *whole)
+{
+    enum err e = buckets_find(t, req->arena, req->name, &res->bucket);
+    struct look_op *l;
+
+    if (e == ERR_NO_SUCH_BUCKET && t->meta->ops->shared && !meta_reachable(t->meta))
+        e = ERR_UNAVAILABLE;
+    if (e != ERR_NO_SUCH_BUCKET || !t->meta->ops->shared) {
+        call_finish(whole, e);
+        return;
+    }
+    l = NEW(struct look_op);
+    *l = (struct look_op){.t = t, .req = req, .res = res, .whole = whole};
+    op_start(&l->op, whole->loop, "bucket_look", look_ask, look_end);
+    call_on_cancel(whole, look_cancel, &l->op); /* the first step always waits, so the op is still there */
+}
+
+/* ---- opening ---- */
 
 enum err buckets_open(struct meta *meta, struct buckets **out)
 {

@@ -27,6 +27,17 @@ void buckets_close(struct buckets *);
 /* From the cache, without waiting. `b`'s strs are copied into `arena`. ERR_NO_SUCH_BUCKET. */
 MUST_USE enum err buckets_find(struct buckets *, struct arena *arena, struct str name, struct bucket *b);
 
+struct bucket_look_req {
+    struct arena *arena;
+    struct str name;
+};
+struct bucket_look_res {
+    struct bucket bucket;
+};
+/* As buckets_find(), but what is not in the cache is looked for in a meta that others write to: a bucket that another gateway
+ * made a moment ago is there. ERR_UNAVAILABLE when that can't be reached. */
+void buckets_look(struct buckets *, const struct bucket_look_req *, struct bucket_look_res *, struct call *);
+
 struct bucket_create_req {
     struct arena *arena;
     struct str name, region, owner;

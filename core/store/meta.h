@@ -62,6 +62,7 @@ struct meta_lease_req {
 
 struct meta_ops {
     const char *name;
+    bool shared; /* other processes write to it too: what a watch told may be a moment old */
     void (*get)(struct meta *, const struct meta_get_req *, struct meta_get_res *, struct call *);
     void (*put)(struct meta *, const struct meta_put_req *, struct meta_put_res *, struct call *);
     void (*list)(struct meta *, const struct meta_list_req *, struct meta_list_res *, struct call *);

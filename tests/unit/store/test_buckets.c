@@ -250,6 +250,67 @@ static void opening_loads_what_is_there(void **state)
     meta = meta_memory_new();
 }
 
+/* A store whose watch tells nothing: as one of several gateways sees what another has just done. */
+struct late {
+    struct meta meta;
+    bool reachable;
+};
+
+static void late_get(struct meta *m, const struct meta_get_req *req, struct meta_get_res *res, struct call *c)
+{
+    (void)m;
+    meta_get(meta, req, res, c);
+}
+
+static enum err late_watch(struct meta *m, struct str prefix, meta_watch_fn *fn, void *arg)
+{
+    (void)m, (void)prefix, (void)fn, (void)arg;
+    return ERR_OK;
+}
+
+static bool late_reachable(struct meta *m)
+{
+    return CONTAINER(m, struct late, meta)->reachable;
+}
+
+static enum err look(struct buckets *t, const char *name, struct bucket *out)
+{
+    struct bucket_look_req req = {&arena, str_z(name)};
+    struct bucket_look_res res = {0};
+    struct wait w;
+
+    buckets_look(t, &req, &res, begin(&w));
+    assert_false(w.done);
+    enum err e = end(&w);
+    *out = res.bucket;
+    return e;
+}
+
+static void a_bucket_made_elsewhere_is_looked_for(void **state)
+{
+    static const struct meta_ops ops = {
+        .name = "late", .shared = true, .get = late_get, .watch = late_watch, .reachable = late_reachable};
+    struct late late = {{&ops}, true};
+    struct buckets *other;
+    struct bucket made, found;
+
+    (void)state;
+    assert_int_equal(buckets_open(&late.meta, &other), ERR_OK);
+    assert_int_equal(look(other, "one", &found), ERR_NO_SUCH_BUCKET);
+    assert_int_equal(create("one", "me", &made), ERR_OK);
+    assert_int_equal(buckets_find(other, &arena, STR("one"), &found), ERR_NO_SUCH_BUCKET);
+    late.reachable = false;
+    assert_int_equal(look(other, "one", &found), ERR_UNAVAILABLE);
+    late.reachable = true;
+    assert_int_equal(look(other, "one", &found), ERR_OK);
+    assert_true(found.id.uid == made.id.uid && str_eq(found.owner, STR("me")));
+    late.reachable = false; /* known from now on */
+    assert_int_equal(look(other, "one", &found), ERR_OK);
+    assert_int_equal(buckets_find(other, &arena, STR("one"), &found), ERR_OK);
+    assert_int_equal(look(buckets, "none", &found), ERR_NO_SUCH_BUCKET); /* an embedded store is not asked again */
+    buckets_close(other);
+}
+
 static void lists_are_ordered_pages(void **state)
 {
     static const char *const names[] = {"a1", "a2", "a3", "b1", "b2"};
@@ -391,6 +452,7 @@ int main(void)
         T(changes_of_others_are_followed),
         T(unreadable_records_are_passed_over),
         T(opening_loads_what_is_there),
+        T(a_bucket_made_elsewhere_is_looked_for),
         T(lists_are_ordered_pages),
         T(loops_share_the_directory),
         cmocka_unit_test_setup_teardown(loops_share_the_directory, setup_local, teardown_local),
