@@ -104,7 +104,7 @@ static enum step_next purge_look(struct op *op)
     struct purge_op *p = OP(op, struct purge_op);
 
     if (p->req->objects)
-        return op_go(op, purge_uploads);
+        return p->req->seal ? op_go(op, purge_end) : op_go(op, purge_uploads);
     offload_run(p->local->conf.io, &p->task, look, op_call(op, purge_looked));
     return STEP_WAIT;
 }
@@ -113,7 +113,9 @@ static enum step_next purge_looked(struct op *op)
 {
     struct purge_op *p = OP(op, struct purge_op);
 
-    return p->not_empty ? op_fail(op, ERR_BUCKET_NOT_EMPTY) : op_go(op, purge_uploads);
+    if (p->not_empty)
+        return op_fail(op, ERR_BUCKET_NOT_EMPTY);
+    return p->req->seal ? op_go(op, purge_end) : op_go(op, purge_uploads);
 }
 
 /* ---- the next keys of a mountpath ---- */

@@ -210,8 +210,9 @@ static void bucket_purge(struct store *s, const struct bucket_purge_req *req, st
         return;
     }
     b->sealed = true;
-    res->removed = b->object_count + b->upload_count;
-    bucket_empty(b);
+    res->removed = req->seal ? 0 : b->object_count + b->upload_count;
+    if (!req->seal)
+        bucket_empty(b);
     call_finish(c, ERR_OK);
 }
 

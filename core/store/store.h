@@ -252,6 +252,8 @@ struct part_list_res {
 /* Seals the bucket: from then on every write to this uid fails with ERR_NO_SUCH_BUCKET; then removes its uploads and, with `objects`, its
  * objects. Without `objects` a bucket that holds any is unsealed again: ERR_BUCKET_NOT_EMPTY; so it is after any other error.
  * The seal lasts until the store is closed: after a crash a bucket whose record outlived it can be used or deleted again.
+ * `seal` does only the first half: it seals, and without `objects` looks, but removes nothing. For stores made of stores, all of which
+ * must agree before one of them gives up its uploads.
  * `unseal` does the contrary and only that: writes are accepted again. For whoever purged a bucket and then failed to remove its
  * record. */
 struct bucket_purge_req {
@@ -259,6 +261,7 @@ struct bucket_purge_req {
     struct bucket_id bucket;
     bool objects;
     bool unseal;
+    bool seal;
 };
 struct bucket_purge_res {
     uint64_t removed; /* objects and uploads */

@@ -377,19 +377,21 @@ enum err wire_get_part_list_req(struct str bytes, struct arena *arena, struct pa
 
 void wire_put_bucket_purge_req(struct buf *b, const struct bucket_purge_req *req)
 {
-    pack_array(b, 3);
+    pack_array(b, 4);
     wire_put_bucket(b, &req->bucket);
     pack_bool(b, req->objects);
     pack_bool(b, req->unseal);
+    pack_bool(b, req->seal);
 }
 
 enum err wire_get_bucket_purge_req(struct str bytes, struct arena *arena, struct bucket_purge_req *req)
 {
     struct bucket_purge_req r = {.arena = arena};
 
-    BEGIN(3);
+    BEGIN(4);
     wire_get_bucket(&u, &r.bucket);
     r.objects = unpack_bool(&u);
     r.unseal = unpack_bool(&u);
+    r.seal = unpack_bool(&u);
     END();
 }

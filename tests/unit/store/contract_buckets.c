@@ -97,6 +97,32 @@ static void uploads_do_not_hold_a_bucket(void **state)
     assert_err(upload_put(&u, 2, STR("more"), &part), ERR_NO_SUCH_UPLOAD);
 }
 
+static void sealing_alone_removes_nothing(void **state)
+{
+    struct kit *k = *state;
+    struct bucket_purge_req req = {.arena = &k->arena, .bucket = k->bucket, .seal = true};
+    struct bucket_purge_res res = {0};
+    uint64_t removed;
+    struct part_info part;
+
+    if (k->env->skip & CONTRACT_NO_UPLOADS)
+        skip();
+    struct upload u = upload_begin(k, STR("upload"), HASH_NONE, CHECKSUM_NONE);
+    assert_err(KIT_CALL(k, bucket_purge, &req, &res), ERR_OK);
+    assert_int_equal(res.removed, 0);
+    expect_sealed(k);
+    assert_err(purge(k, false, true, &removed), ERR_OK);
+    assert_err(upload_put(&u, 1, STR("part"), &part), ERR_OK);
+    kit_put(k, STR("key"), STR("x"));
+    assert_err(KIT_CALL(k, bucket_purge, &req, &res), ERR_BUCKET_NOT_EMPTY);
+    kit_put(k, STR("key"), STR("y"));
+    req.objects = true;
+    assert_err(KIT_CALL(k, bucket_purge, &req, &res), ERR_OK);
+    expect_sealed(k);
+    kit_expect(k, STR("key"), STR("y"));
+    assert_err(purge(k, false, true, &removed), ERR_OK);
+}
+
 static void write_that_began_before_the_seal_fails(void **state)
 {
     static const size_t sizes[] = {100, 200000};
@@ -181,11 +207,9 @@ static void what_was_purged_is_gone_after_reopening(void **state)
 int contract_buckets(struct contract_env *env)
 {
     static const struct CMUnitTest purges[] = {
-        KIT_TEST(only_an_empty_bucket_is_sealed),
-        KIT_TEST(purge_removes_objects_and_uploads),
-        KIT_TEST(uploads_do_not_hold_a_bucket),
-        KIT_TEST(write_that_began_before_the_seal_fails),
-        KIT_TEST(what_was_purged_is_gone_after_reopening),
+        KIT_TEST(only_an_empty_bucket_is_sealed),         KIT_TEST(purge_removes_objects_and_uploads),
+        KIT_TEST(uploads_do_not_hold_a_bucket),           KIT_TEST(sealing_alone_removes_nothing),
+        KIT_TEST(write_that_began_before_the_seal_fails), KIT_TEST(what_was_purged_is_gone_after_reopening),
     };
     static const struct CMUnitTest reopens[] = {
         KIT_TEST(what_was_acknowledged_is_there_after_reopening),

@@ -559,11 +559,15 @@ static void bucket_purge(void **state)
     {
         REQ(bucket_purge, .bucket = full_bucket, .objects = true);
         same_bucket(&a.bucket, &b.bucket);
-        assert_true(b.objects && !b.unseal && a.objects);
+        assert_true(b.objects && !b.unseal && !b.seal && a.objects);
     }
     {
         REQ(bucket_purge, .unseal = true);
-        assert_true(b.unseal && !b.objects && a.unseal);
+        assert_true(b.unseal && !b.objects && !b.seal && a.unseal);
+    }
+    {
+        REQ(bucket_purge, .seal = true);
+        assert_true(b.seal && !b.objects && !b.unseal && a.seal);
     }
     {
         RES(bucket_purge, .removed = UINT64_MAX);
