@@ -104,6 +104,8 @@ static void slice_peek(struct source *s, struct span *out)
     slice_advance(f, out);
     if (out->kind == SPAN_END)
         *out = (struct span){.kind = SPAN_READ}; /* shorter than promised: reading tells */
+    if (out->kind == SPAN_SOCKET && f->skip)
+        *out = (struct span){.kind = SPAN_READ}; /* what is skipped must be read */
     if (out->len > f->left)
         out->len = f->left;
 }

@@ -19,7 +19,8 @@ enum span_kind {
     SPAN_MEMORY, /* p, len: valid until the next call on the source */
     SPAN_FILE,   /* fd, offset, len: warm in the page cache, so sendfile will not block for long; same validity */
     SPAN_SOCKET, /* fd, len: a plain socket that holds the next len bytes or will receive them: splice(2) at most len from it, then
-                  * source_consume() what was moved. When it has none just now: source_prepare() waits for some. */
+                  * source_consume() what was moved. When it has none just now: source_prepare() waits for some. When it has ended
+                  * or can't be spliced: source_read() goes on, or tells the error. */
     SPAN_WAIT, /* source_prepare(), then peek again */
     SPAN_READ, /* can't show its bytes: use source_read() */
 };

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "http/parse.h"
+#include "http/pipe.h"
 #include "http/server.h"
 #include "http/stream.h"
 
@@ -68,6 +69,8 @@ struct tx {
     uint64_t left;       /* sized: bytes of the body; chunked: of the chunk */
     char *buf;           /* CONN_BUFFER bytes for SPAN_READ, and for files under TLS */
     size_t buf_at, buf_n;
+    struct pipe pipe; /* what it holds has left the source and goes first; open once a SPAN_SOCKET came */
+    bool no_splice;   /* the socket must be read */
     size_t read_n;
     struct call source_call;
 };
@@ -125,13 +128,15 @@ struct http_server {
     unsigned in_free_n;
     char *buf_free[16]; /* CONN_BUFFER each */
     unsigned buf_free_n;
+    struct pipe_list pipes;
     uint64_t id_next;
     int64_t date_s; /* the second `date` stands for */
     char date[29];
 };
 
 /* server.c */
-extern struct metric http_m_connections, http_m_requests, http_m_refused, http_m_aborted, http_m_rx, http_m_tx;
+extern struct metric http_m_connections, http_m_requests, http_m_refused, http_m_aborted, http_m_rx, http_m_tx,
+    http_m_spliced;
 /* After a connection has left the list. */
 void server_conn_gone(struct http_server *s);
 char *server_in_get(struct http_server *s);

@@ -148,9 +148,13 @@ static void body_peek(struct source *s, struct span *out)
     struct peer_rx *r = &x->rx;
 
     *out = (struct span){.kind = SPAN_READ};
-    if (r->at_end) {
+    if (r->at_end)
         out->kind = SPAN_END;
-    } else if (r->failed == ERR_OK && r->framing == HTTP_SIZED && peer_in_len(x->conn)) {
+    if (r->at_end || r->failed != ERR_OK || r->framing != HTTP_SIZED)
+        return;
+    if (!peer_in_len(x->conn) && !x->conn->stream.tls && (r->left > PEER_SMALL || r->spliced)) {
+        *out = (struct span){.kind = SPAN_SOCKET, .fd = x->conn->stream.fd, .len = r->left};
+    } else if (peer_in_len(x->conn)) {
         uint64_t n = peer_in_len(x->conn);
         *out = (struct span){.kind = SPAN_MEMORY, .p = x->conn->in + x->conn->in_at, .len = n < r->left ? n : r->left};
     }
@@ -161,10 +165,12 @@ static void body_consume(struct source *s, uint64_t n)
     struct peer_exchange *x = OF(s);
 
     assert(n <= x->rx.left);
-    if (peer_in_len(x->conn))
+    if (peer_in_len(x->conn)) {
         peer_conn_drop(x->conn, (size_t)n);
-    else
-        x->conn->rx_bytes += n; /* spliced */
+    } else {
+        x->rx.spliced = true;
+        x->conn->rx_bytes += n;
+    }
     x->rx.left -= n;
     if (x->rx.left == 0)
         complete(x);

@@ -42,12 +42,22 @@ static void drop_socket(struct peer_conn *c)
     c->io = NULL;
 }
 
+/* Within an exchange a reset: an orderly end could pass for that of a client which still waits for its response. */
+static void cut(struct peer_conn *c)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+    if (c->phase == PEER_BUSY)
+        (void)setsockopt(c->stream.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    c->x->conn = NULL;
+}
+
 void peer_conn_close(struct peer_conn *c)
 {
     struct peer_addr *a = c->addr;
 
     if (c->x)
-        c->x->conn = NULL;
+        cut(c);
     timer_cancel(a->pool->loop, &c->timer);
     drop_socket(c);
     list_drop(c);
@@ -313,12 +323,12 @@ void peer_conn_release(struct peer_conn *c)
 {
     struct peer_pool *p = c->addr->pool;
 
+    c->x->conn = NULL;
+    c->x = NULL;
     if (!c->keep || peer_in_len(c) || stream_has_pending(&c->stream)) {
         peer_conn_close(c);
         return;
     }
-    c->x->conn = NULL;
-    c->x = NULL;
     free(c->in);
     c->in = NULL;
     c->in_at = c->in_n = c->in_cap = 0;

@@ -123,6 +123,7 @@ struct peer_rx {
     uint64_t left; /* HTTP_SIZED */
     struct chunked chunked;
     bool at_end;
+    bool spliced; /* some of it: so the rest may be, however small */
     enum err failed;
     struct source source;
     struct call *call; /* the read or prepare outstanding */

@@ -153,6 +153,7 @@ static void tx_end(struct conn *c, enum err e)
     if (t->buf)
         server_buf_put(c->server, t->buf);
     t->buf = NULL;
+    pipe_put(&c->server->pipes, &t->pipe);
     if (e != ERR_OK) {
         c->keep_alive = false;
         c->cut = true;
@@ -378,6 +379,54 @@ static bool file_step(struct conn *c, const struct span *span)
     return true;
 }
 
+static bool can_splice(struct conn *c)
+{
+    struct tx *t = &c->tx;
+
+    if (c->stream.tls || !t->sized || t->no_splice)
+        return false;
+    if (!t->pipe.open && !pipe_get(&c->server->pipes, &t->pipe))
+        t->no_splice = true;
+    return t->pipe.open;
+}
+
+/* From the source's socket into the pipe. */
+static bool splice_in(struct conn *c, const struct span *span)
+{
+    struct tx *t = &c->tx;
+    size_t n = 0;
+    enum tls_want w = pipe_fill(&t->pipe, span->fd, span->len < PIPE_SIZE ? (size_t)span->len : PIPE_SIZE, &n);
+
+    if (w == TLS_OK) {
+        source_consume(t->body, n);
+        return true;
+    }
+    if (t->text.n)
+        return write_step(c, NULL, false); /* what is ready goes out before a wait */
+    if (w == TLS_WANT_READ) {
+        source_prepare(t->body, source_begin(c));
+        return false;
+    }
+    t->no_splice = true; /* reading tells what is wrong */
+    return true;
+}
+
+/* From the pipe to the peer: before anything else of the body. */
+static bool splice_out(struct conn *c)
+{
+    struct tx *t = &c->tx;
+    size_t n = 0;
+
+    if (t->text.n)
+        return write_step(c, NULL, true);
+    if (!written(c, pipe_drain(&t->pipe, c->stream.fd, &n)))
+        return false;
+    sent(c, n);
+    metric_add(&http_m_spliced, (int64_t)n);
+    t->left -= n;
+    return true;
+}
+
 /* The source has no more. */
 static bool end_step(struct conn *c)
 {
@@ -404,9 +453,13 @@ static bool tx_step(struct conn *c)
         tx_end(c, ERR_OK);
         return false;
     }
+    if (t->pipe.held)
+        return splice_out(c);
     look(t, &span);
     if (span.kind == SPAN_END)
         return end_step(c);
+    if (span.kind == SPAN_SOCKET && can_splice(c))
+        return splice_in(c, &span);
     if (span.kind == SPAN_MEMORY || span.kind == SPAN_FILE) {
         if (t->chunked && t->left == 0)
             frame(c, span.len);

@@ -36,6 +36,9 @@ struct metric http_m_rx = {
     .name = "sluice_http_received_bytes_total", .help = "Bytes received from clients.", .kind = METRIC_COUNTER};
 struct metric http_m_tx = {
     .name = "sluice_http_sent_bytes_total", .help = "Bytes sent to clients.", .kind = METRIC_COUNTER};
+struct metric http_m_spliced = {.name = "sluice_http_spliced_bytes_total",
+                                .help = "Bytes among those sent that came from another node and were never copied.",
+                                .kind = METRIC_COUNTER};
 
 static void register_metrics(void)
 {
@@ -45,6 +48,7 @@ static void register_metrics(void)
     metric_register(&http_m_aborted);
     metric_register(&http_m_rx);
     metric_register(&http_m_tx);
+    metric_register(&http_m_spliced);
 }
 
 /* ---- recycled memory ---- */
@@ -368,6 +372,7 @@ void http_server_free(struct http_server *s)
         free(s->in_free[--s->in_free_n]);
     while (s->buf_free_n)
         free(s->buf_free[--s->buf_free_n]);
+    pipe_list_release(&s->pipes);
     free(s);
 }
 
