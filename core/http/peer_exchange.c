@@ -77,7 +77,7 @@ void peer_exchange_timeout(struct peer_exchange *x)
     struct peer_conn *c = x->conn;
     bool idle = x->rx.head_done ? !x->rx.call : x->tx.waiting && !x->tx.blocked;
 
-    if (x->ending || idle)
+    if (idle || (x->call && x->ending))
         return; /* it isn't the peer that is waited for */
     if (x->tx.state == PEER_TX_ASKED && !x->rx.head_done) {
         x->tx.state = PEER_TX_BODY; /* it doesn't know 100: go on without */
