@@ -1,15 +1,16 @@
 /* map.h - who is in the cluster and where keys live: one immutable value per epoch, and the placement computed from it.
  *
  * Shape    a map is shared and never changed; struct members (members.h) hands out the current one. Its record is the meta
- *          key "map": {"format":1,"epoch":n,"nodes":[{"id","zone","address","public","weight","state"}...],
- *          "previous":[{"id","weight"}...]}. "previous" is there while objects move: the placement of the epoch before the
- *          change that is being carried out. Whether a node is alive is not in the map (members.h).
+ *          key "map": {"format":1,"epoch":n,"moving_since":n,"nodes":[{"id","zone","address","public","weight","state",
+ *          "share","previous"}...]}. A node's share is its weight in the placement, previous its weight in the placement that
+ *          objects are moved away from; without the member it has none. Whether a node is alive is not in the map (members.h).
+ *          What nodes are and what the placement is may differ: only one move goes on at a time, so what changes meanwhile
+ *          (a node added, decommissioned, of another weight) waits in the map and becomes the next move by map_settled().
  * Units    weights: capacity in GiB, at least 1.
  * Owns     a map owns all it points to; map_hold() and map_release() count who uses it.
  * Errors   map_parse(): ERR_CORRUPT for what is no map, ERR_NOT_IMPLEMENTED for a newer format.
  * Thread   any.
- * Source   weighted rendezvous hashing: a node's score of a key is -weight / ln(h), h uniform in (0, 1)
- *          (Schindelhauer, Schomaker: "Weighted distributed hash tables", 2005).
+ * Source   weighted rendezvous hashing: hrw.h.
  */
 #ifndef SLUICE_STORE_MAP_H
 #define SLUICE_STORE_MAP_H
@@ -18,22 +19,31 @@
 #include "base/err.h"
 #include "store/object.h"
 
-enum { MAP_NODES_MAX = 1024, MAP_COPIES_MAX = 32, NODE_ID_LEN = 16 /* hex digits */ };
+enum {
+    MAP_NODES_MAX = 1024,
+    MAP_COPIES_MAX = 32,
+    MAP_ZONE_MAX = 64,
+    MAP_ADDRESS_MAX = 300,
+    NODE_ID_LEN = 16 /* hex digits */
+};
 
 enum node_state {
     NODE_ACTIVE,
     NODE_MAINTENANCE, /* keeps its keys, is not asked for them: they are unavailable unless there is redundancy */
     NODE_LEAVING,     /* decommissioned: its keys move to the others, then it goes */
 };
+/* "active" */
+struct str node_state_name(enum node_state s);
 
 struct map_node {
     struct str id;
     struct str zone;           /* failure domain; empty = the node itself */
     struct str address;        /* internal "HOST:PORT" */
     struct str public_address; /* for redirects of native clients; empty = none */
-    uint32_t weight;
+    uint32_t weight;           /* what it shall have in the placement */
     enum node_state state;
-    uint64_t seed; /* of the id */
+    uint64_t seed;    /* of the id; map.c fills it */
+    uint16_t zone_no; /* nodes of one zone have the same; map.c fills it */
 };
 
 /* A node and its weight in one placement. */
@@ -46,17 +56,18 @@ struct map {
     uint64_t epoch; /* 0 = there is none yet */
     const struct map_node *nodes;
     uint16_t node_count;
-    /* The placement: all nodes but leaving ones. */
+    /* The placement. A node that waits for the end of a move to get its share is not in it; count 0 = no placement was made yet. */
     const struct map_share *shares;
     uint16_t share_count;
     /* The placement that objects are moved away from; count 0 = nothing is being moved. */
     const struct map_share *previous;
     uint16_t previous_count;
-    struct map_own *own; /* map.c's */
+    uint64_t moving_since; /* epoch that began the move; epochs of changes meanwhile are of the same move. 0 = none */
+    struct map_own *own;   /* map.c's */
 };
 
-/* Pure: the best `want` places of a key, best first; while zones remain unused, one per zone. Returns how many: fewer when there
- * are fewer nodes. */
+/* Pure: the best `want` places of a key, best first; while zones remain unused, one per zone, then a second one and so on. Returns
+ * how many: fewer when there are fewer nodes. */
 size_t map_rank(const struct map *m, const struct map_share *shares, size_t share_count, uint64_t bucket_uid,
                 struct str key, size_t want, uint16_t *out);
 static inline size_t map_place(const struct map *m, uint64_t bucket_uid, struct str key, size_t want, uint16_t *out)
@@ -71,24 +82,37 @@ static inline size_t map_place_before(const struct map *m, uint64_t bucket_uid, 
 }
 /* Position of the node, or -1. */
 int map_find(const struct map *m, struct str id);
+/* Weight of the node at that position in a placement of this map; 0 = it holds nothing there. */
+uint32_t map_share_of(const struct map_share *shares, size_t share_count, int node);
 
 /* One more user. */
 const struct map *map_hold(const struct map *m);
 /* NULL is legal. */
 void map_release(const struct map *m);
+/* The map before there is one: epoch 0, no nodes. */
+const struct map *map_none(void);
 MUST_USE enum err map_parse(struct str record, const struct map **out);
 /* The record of a map, in `arena`. */
 struct str map_record(const struct map *m, struct arena *arena);
 
-/* Changes: a new map with epoch + 1. ERR_EXISTS / ERR_NOT_FOUND / ERR_BUSY: objects are still being moved because of an earlier
- * change; ERR_CONFLICT: it would leave no node. An address or zone that changes moves nothing and is never ERR_BUSY. */
+/* Changes: a new map with epoch + 1. A change of the placement begins a move, or waits for the end of the one that is going on: none
+ * is ever refused because of a move. An address or a zone that changes moves nothing. A node that leaves goes at once when it
+ * holds nothing. ERR_EXISTS / ERR_NOT_FOUND; ERR_CONFLICT: no node would be left to hold objects; ERR_INVALID_ARGUMENT: not a node's
+ * id, zone, address or weight; ERR_TOO_LARGE: over MAP_NODES_MAX. */
 MUST_USE enum err map_add(const struct map *m, const struct map_node *node, const struct map **out);
-MUST_USE enum err map_update(const struct map *m, const struct map_node *node,
-                             const struct map **out); /* addresses, zone, weight */
+/* Addresses, zone, weight. */
+MUST_USE enum err map_update(const struct map *m, const struct map_node *node, const struct map **out);
+/* ERR_CONFLICT also for maintenance of a node that leaves: its objects would be out of reach while they are moved. */
 MUST_USE enum err map_set_state(const struct map *m, struct str id, enum node_state state, const struct map **out);
-/* A node that is gone for good, with what only it held. */
+/* A node that is gone for good, with what only it held. A move that is going on begins anew. */
 MUST_USE enum err map_remove(const struct map *m, struct str id, const struct map **out);
-/* All objects are where they belong: drops `previous` and the nodes that were leaving. */
+/* All objects are where they belong: drops `previous` and the nodes that were leaving, begins the move that was waiting. ERR_CONFLICT:
+ * nothing is being moved. */
 MUST_USE enum err map_settled(const struct map *m, const struct map **out);
+
+/* How a cluster begins: nodes gather in a map without a placement, which nobody can write by; then one change makes the first
+ * placement of all of them, and nothing needs to be moved. ERR_CONFLICT: there is a placement already. */
+MUST_USE enum err map_gather(const struct map *m, const struct map_node *node, const struct map **out);
+MUST_USE enum err map_form(const struct map *m, const struct map **out);
 
 #endif
