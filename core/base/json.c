@@ -9,7 +9,7 @@
 struct reader {
     struct arena *arena;
     char *why;
-    unsigned nodes;
+    unsigned nodes, nodes_max;
 };
 
 static enum err convert(struct reader *r, json_t *from, unsigned depth, struct doc **out);
@@ -48,7 +48,7 @@ static enum err convert(struct reader *r, json_t *from, unsigned depth, struct d
 {
     struct doc *d = ARENA_NEW(r->arena, struct doc);
 
-    if (depth == DOC_DEPTH_MAX || ++r->nodes > DOC_NODES_MAX) {
+    if (depth == DOC_DEPTH_MAX || ++r->nodes > r->nodes_max) {
         snprintf(r->why, DOC_WHY_MAX, "%s", depth == DOC_DEPTH_MAX ? "nested too deeply" : "too many values");
         return ERR_SYNTAX;
     }
@@ -85,11 +85,17 @@ static enum err convert(struct reader *r, json_t *from, unsigned depth, struct d
 
 enum err js_read(struct arena *a, struct str text, struct doc **out, char why[DOC_WHY_MAX])
 {
-    struct reader r = {.arena = a, .why = why};
+    return js_read_within(a, text, &(struct js_bounds){DOC_TEXT_MAX, DOC_NODES_MAX}, out, why);
+}
+
+enum err js_read_within(struct arena *a, struct str text, const struct js_bounds *bounds, struct doc **out,
+                        char why[DOC_WHY_MAX])
+{
+    struct reader r = {.arena = a, .why = why, .nodes_max = bounds->nodes_max};
     json_error_t error;
 
-    if (text.n > DOC_TEXT_MAX) {
-        snprintf(why, DOC_WHY_MAX, "longer than %d bytes", DOC_TEXT_MAX);
+    if (text.n > bounds->text_max) {
+        snprintf(why, DOC_WHY_MAX, "longer than %zu bytes", bounds->text_max);
         return ERR_SYNTAX;
     }
     json_t *root =

@@ -15,6 +15,13 @@
 
 /* Lines are unknown: 0. */
 MUST_USE enum err js_read(struct arena *a, struct str text, struct doc **out, char why[DOC_WHY_MAX]);
+/* For answers that carry much: bounds of the caller's own instead of DOC_TEXT_MAX and DOC_NODES_MAX. */
+struct js_bounds {
+    size_t text_max; /* bytes */
+    unsigned nodes_max;
+};
+MUST_USE enum err js_read_within(struct arena *a, struct str text, const struct js_bounds *bounds, struct doc **out,
+                                 char why[DOC_WHY_MAX]);
 
 void js_object(struct buf *b);
 void js_end_object(struct buf *b);

@@ -100,6 +100,18 @@ static void limits_are_kept(void **state)
     buf_release(&b);
 }
 
+static void callers_may_have_limits_of_their_own(void **state)
+{
+    static const struct js_bounds wide = {8, 4}, few = {8, 3}, brief = {6, 4};
+    char why[DOC_WHY_MAX] = "";
+    struct doc *root;
+
+    (void)state;
+    assert_int_equal(js_read_within(&arena, STR("[1,2,3]"), &wide, &root, why), ERR_OK);
+    assert_int_equal(js_read_within(&arena, STR("[1,2,3]"), &few, &root, why), ERR_SYNTAX);
+    assert_int_equal(js_read_within(&arena, STR("[1,2,3]"), &brief, &root, why), ERR_SYNTAX);
+}
+
 static void written_text_reads_back(void **state)
 {
     struct buf b = BUF_INIT(1000);
@@ -139,6 +151,7 @@ int main(void)
         cmocka_unit_test_teardown(values_become_a_tree, teardown),
         cmocka_unit_test_teardown(what_is_no_json_is_refused, teardown),
         cmocka_unit_test_teardown(limits_are_kept, teardown),
+        cmocka_unit_test_teardown(callers_may_have_limits_of_their_own, teardown),
         cmocka_unit_test_teardown(written_text_reads_back, teardown),
     };
 
