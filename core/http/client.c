@@ -12,7 +12,14 @@
 
 #include "base/mem.h"
 
-enum { EVENTS_PER_TURN = 64, IDLE_HANDLES = 8, IDLE_CONNECTIONS = 64, CONNECT_TIMEOUT_MS = 10000, HEADERS_MAX = 256 };
+enum {
+    EVENTS_PER_TURN = 64,
+    IDLE_HANDLES = 8,
+    IDLE_CONNECTIONS = 64,
+    CONNECT_TIMEOUT_MS = 10000,
+    KEEPALIVE_S = 15,
+    HEADERS_MAX = 256
+};
 
 struct http_client {
     struct loop *loop;
@@ -269,6 +276,10 @@ static void set_connection_options(CURL *e, const struct http_client_req *q)
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
                      (long)(q->connect_timeout_ms ? q->connect_timeout_ms : CONNECT_TIMEOUT_MS));
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)q->timeout_ms);
+    /* for exchanges that stay open in silence: routers forget those, and hosts die without a word */
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_S);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_S);
     curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, q->unix_socket);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, q->insecure ? 0L : 1L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, q->insecure ? 0L : 2L);
