@@ -7,8 +7,9 @@
 #include "base/mem.h"
 #include "store/metawatch.h"
 
-/* On disk: key -> revision (8 bytes, big-endian), value. Two keys of our own sort before all others. */
+/* On disk: key -> revision (8 bytes, big-endian), value. Keys of our own sort before all others. */
 #define KEY_FORMAT   STR("\0format")
+#define KEY_LEASES   STR("\0lease/")   /* and a key: it goes with the process that put it */
 #define KEY_REVISION STR("\0revision") /* the last one given out, so that none comes back after a delete */
 enum { FORMAT = 1, REVISION_LEN = 8 };
 
@@ -20,6 +21,7 @@ struct meta_local {
     struct {              /* guarded by lock */
         uint64_t revision;
         struct metawatch *watches;
+        struct meta_lease *leases;
     } locked;
 };
 
@@ -197,7 +199,23 @@ static enum err current_revision(struct meta_local *m, struct str key, uint64_t 
     return e;
 }
 
-static enum err write_record(struct meta_local *m, const struct meta_put_req *req, uint64_t revision)
+/* Whether the key's mark as a lease's is written or taken away with it. */
+enum mark { MARK_STAYS, MARK_SET, MARK_GOES };
+
+static void batch_mark(struct kv_batch *b, struct str key, enum mark mark)
+{
+    struct buf name = BUF_INIT(META_KEY_MAX + 16);
+
+    buf_add_str(&name, KEY_LEASES);
+    buf_add_str(&name, key);
+    if (mark == MARK_SET)
+        kv_batch_put(b, buf_str(&name), STR(""));
+    else if (mark == MARK_GOES)
+        kv_batch_delete(b, buf_str(&name));
+    buf_release(&name);
+}
+
+static enum err write_record(struct meta_local *m, const struct meta_put_req *req, uint64_t revision, enum mark mark)
 {
     struct kv_batch *b = kv_batch_new();
     struct buf record = BUF_INIT(REVISION_LEN + META_VALUE_MAX);
@@ -212,13 +230,14 @@ static enum err write_record(struct meta_local *m, const struct meta_put_req *re
         kv_batch_put(b, req->key, buf_str(&record));
     }
     batch_number(b, KEY_REVISION, revision);
+    batch_mark(b, req->key, mark);
     enum err e = kv_write(m->kv, b, true);
     kv_batch_free(b);
     buf_release(&record);
     return e;
 }
 
-static enum err put_locked(struct meta_local *m, const struct meta_put_req *req, uint64_t *revision)
+static enum err put_locked(struct meta_local *m, const struct meta_put_req *req, enum mark mark, uint64_t *revision)
 {
     uint64_t current;
     enum err e = current_revision(m, req->key, &current);
@@ -228,7 +247,7 @@ static enum err put_locked(struct meta_local *m, const struct meta_put_req *req,
     if (req->revision != META_ANY && req->revision != current)
         return ERR_CONFLICT;
     *revision = m->locked.revision + 1;
-    if ((e = write_record(m, req, *revision)) != ERR_OK)
+    if ((e = write_record(m, req, *revision, mark)) != ERR_OK)
         return e;
     m->locked.revision = *revision;
     if (!req->remove || current) /* removing nothing is no change */
@@ -241,7 +260,7 @@ static enum err put_run(struct offload_task *task)
     struct trip *t = CONTAINER(task, struct trip, task);
 
     pthread_mutex_lock(&t->m->lock);
-    enum err e = put_locked(t->m, t->req.put, &t->revision);
+    enum err e = put_locked(t->m, t->req.put, MARK_STAYS, &t->revision);
     pthread_mutex_unlock(&t->m->lock);
     return e;
 }
@@ -339,7 +358,7 @@ static void local_list(struct meta *meta, const struct meta_list_req *req, struc
     trip_go(t, list_run, list_done);
 }
 
-/* ---- watch, open, close ---- */
+/* ---- watch ---- */
 
 static enum err tell_present(struct meta_local *m, struct str prefix, meta_watch_fn *fn, void *arg)
 {
@@ -371,15 +390,109 @@ static enum err local_watch(struct meta *meta, struct str prefix, meta_watch_fn 
     return e;
 }
 
+/* ---- leases: a key that goes with this process; its mark tells the next one what a crash left ---- */
+
+struct meta_lease {
+    struct meta_lease *next;
+    size_t key_n;
+    char key[];
+};
+
+static enum err put_marked(struct meta_local *m, const struct meta_put_req *req, enum mark mark)
+{
+    uint64_t revision;
+
+    pthread_mutex_lock(&m->lock);
+    enum err e = put_locked(m, req, mark, &revision);
+    pthread_mutex_unlock(&m->lock);
+    return e;
+}
+
+static enum err remove_leased(struct meta_local *m, struct str key)
+{
+    return put_marked(m, &(struct meta_put_req){.key = key, .revision = META_ANY, .remove = true}, MARK_GOES);
+}
+
+static enum err local_lease(struct meta *meta, const struct meta_lease_req *req, struct meta_lease **out)
+{
+    struct meta_put_req put = {.key = req->key, .value = req->value, .revision = META_ANY};
+    struct meta_local *m = LOCAL(meta);
+    enum err e = meta_check_put(&put);
+
+    if (e != ERR_OK || (e = put_marked(m, &put, MARK_SET)) != ERR_OK)
+        return e;
+    struct meta_lease *l = mem_alloc(sizeof(*l) + req->key.n);
+    l->key_n = req->key.n;
+    memcpy(l->key, req->key.p, req->key.n);
+    pthread_mutex_lock(&m->lock);
+    l->next = m->locked.leases;
+    m->locked.leases = l;
+    pthread_mutex_unlock(&m->lock);
+    *out = l;
+    return ERR_OK;
+}
+
+static void local_lease_end(struct meta *meta, struct meta_lease *l)
+{
+    struct meta_local *m = LOCAL(meta);
+
+    if (!l)
+        return;
+    pthread_mutex_lock(&m->lock);
+    struct meta_lease **at = &m->locked.leases;
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    pthread_mutex_unlock(&m->lock);
+    enum err e = remove_leased(m, str_n(l->key, l->key_n));
+    if (e != ERR_OK) /* its mark stays too: the next open removes it */
+        log_warn(STR_NONE, "a lease's key could not be removed", "key=%s err=%s", log_quote(str_n(l->key, l->key_n)),
+                 err_name(e));
+    free(l);
+}
+
+/* What a process left that did not end its leases. */
+static enum err drop_leftovers(struct meta_local *m)
+{
+    enum err e = ERR_OK;
+
+    while (e == ERR_OK) {
+        struct kv_iter *it = kv_iter_open(m->kv, &(struct kv_iter_options){.end = STR_NONE});
+        struct buf key = BUF_INIT(META_KEY_MAX);
+        kv_iter_seek(it, KEY_LEASES);
+        bool found = is_wanted(it, KEY_LEASES);
+        if (found)
+            buf_add_str(&key, str_skip(kv_iter_key(it), KEY_LEASES.n));
+        e = kv_iter_err(it);
+        kv_iter_close(it);
+        if (e == ERR_OK && found)
+            e = key.over ? damaged(KEY_LEASES) : remove_leased(m, buf_str(&key));
+        buf_release(&key);
+        if (!found)
+            break;
+    }
+    return e;
+}
+
+static bool local_reachable(struct meta *meta)
+{
+    (void)meta;
+    return true;
+}
+
 static void local_close(struct meta *meta)
 {
     struct meta_local *m = LOCAL(meta);
 
+    while (m->locked.leases)
+        local_lease_end(meta, m->locked.leases);
     kv_close(m->kv);
     metawatch_free(m->locked.watches);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }
+
+/* ---- open ---- */
 
 /* Checks the format, or writes it into a new directory. */
 static enum err settle_format(struct kv *kv, struct str dir)
@@ -408,6 +521,9 @@ enum err meta_local_open(struct str dir, struct offload *pool, struct meta **out
                                         .put = local_put,
                                         .list = local_list,
                                         .watch = local_watch,
+                                        .lease = local_lease,
+                                        .lease_end = local_lease_end,
+                                        .reachable = local_reachable,
                                         .close = local_close};
     struct meta_local *m = NEW(struct meta_local);
     char why[KV_WHY_MAX] = "";
@@ -423,6 +539,8 @@ enum err meta_local_open(struct str dir, struct offload *pool, struct meta **out
         e = settle_format(m->kv, dir);
     if (e == ERR_OK)
         e = read_number(m->kv, KEY_REVISION, 0, &m->locked.revision);
+    if (e == ERR_OK)
+        e = drop_leftovers(m);
     if (e != ERR_OK) {
         local_close(&m->meta);
         return e;

@@ -17,6 +17,7 @@ struct meta_memory {
         size_t n, cap;
         uint64_t revision;
         struct metawatch *watches;
+        struct meta_lease *leases;
     } locked;
 };
 
@@ -106,9 +107,8 @@ static void apply(struct meta_memory *m, const struct meta_put_req *req, struct 
     current->revision = m->locked.revision;
 }
 
-static void memory_put(struct meta *meta, const struct meta_put_req *req, struct meta_put_res *res, struct call *c)
+static enum err put_now(struct meta_memory *m, const struct meta_put_req *req, struct meta_put_res *res)
 {
-    struct meta_memory *m = MEMORY(meta);
     enum err e = meta_check_put(req);
 
     pthread_mutex_lock(&m->lock);
@@ -123,7 +123,12 @@ static void memory_put(struct meta *meta, const struct meta_put_req *req, struct
             metawatch_tell(m->locked.watches, req->key, req->value, res->revision, req->remove);
     }
     pthread_mutex_unlock(&m->lock);
-    call_finish(c, e);
+    return e;
+}
+
+static void memory_put(struct meta *meta, const struct meta_put_req *req, struct meta_put_res *res, struct call *c)
+{
+    call_finish(c, put_now(MEMORY(meta), req, res));
 }
 
 static void memory_list(struct meta *meta, const struct meta_list_req *req, struct meta_list_res *res, struct call *c)
@@ -160,10 +165,63 @@ static enum err memory_watch(struct meta *meta, struct str prefix, meta_watch_fn
     return ERR_OK;
 }
 
+/* ---- leases: a key that the end of the lease removes ---- */
+
+struct meta_lease {
+    struct meta_lease *next;
+    size_t key_n;
+    char key[];
+};
+
+static enum err memory_lease(struct meta *meta, const struct meta_lease_req *req, struct meta_lease **out)
+{
+    struct meta_memory *m = MEMORY(meta);
+    struct meta_put_res res;
+    enum err e = put_now(m, &(struct meta_put_req){.key = req->key, .value = req->value, .revision = META_ANY}, &res);
+
+    if (e != ERR_OK)
+        return e;
+    struct meta_lease *l = mem_alloc(sizeof(*l) + req->key.n);
+    l->key_n = req->key.n;
+    memcpy(l->key, req->key.p, req->key.n);
+    pthread_mutex_lock(&m->lock);
+    l->next = m->locked.leases;
+    m->locked.leases = l;
+    pthread_mutex_unlock(&m->lock);
+    *out = l;
+    return ERR_OK;
+}
+
+static void memory_lease_end(struct meta *meta, struct meta_lease *l)
+{
+    struct meta_memory *m = MEMORY(meta);
+    struct meta_put_res res;
+
+    if (!l)
+        return;
+    pthread_mutex_lock(&m->lock);
+    struct meta_lease **at = &m->locked.leases;
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    pthread_mutex_unlock(&m->lock);
+    (void)put_now(m, &(struct meta_put_req){.key = str_n(l->key, l->key_n), .revision = META_ANY, .remove = true},
+                  &res); /* of a key that was put: it can't fail */
+    free(l);
+}
+
+static bool memory_reachable(struct meta *meta)
+{
+    (void)meta;
+    return true;
+}
+
 static void memory_close(struct meta *meta)
 {
     struct meta_memory *m = MEMORY(meta);
 
+    while (m->locked.leases)
+        memory_lease_end(meta, m->locked.leases);
     for (size_t i = 0; i < m->locked.n; i++)
         entry_free(m->locked.entries[i]);
     free(m->locked.entries);
@@ -179,6 +237,9 @@ struct meta *meta_memory_new(void)
                                         .put = memory_put,
                                         .list = memory_list,
                                         .watch = memory_watch,
+                                        .lease = memory_lease,
+                                        .lease_end = memory_lease_end,
+                                        .reachable = memory_reachable,
                                         .close = memory_close};
     struct meta_memory *m = NEW(struct meta_memory);
 
