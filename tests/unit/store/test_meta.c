@@ -1,20 +1,26 @@
 #include "unit.h"
 
 #include <ftw.h>
+#include <pthread.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "etcd_kit.h"
 #include "store/meta.h"
 
-/* Both embedded stores run the same tests. */
+/* All stores run the same tests. */
+enum kind { MEMORY, LOCAL, ETCD, KINDS };
 struct env {
     struct loop *loop;
     struct offload *pool;
     struct meta *meta;
     struct arena arena;
-    bool local;
+    enum kind kind;
     char dir[64];
+    struct etcd_server etcd;
+    unsigned tests; /* each has keys of its own in etcd */
 };
 
 static struct env env;
@@ -27,8 +33,15 @@ static int remove_file(const char *path, const struct stat *st, int kind, struct
 
 static void open_meta(void)
 {
-    if (env.local)
+    char prefix[32], why[256] = "";
+    struct str endpoint = str_z(env.etcd.url);
+
+    snprintf(prefix, sizeof(prefix), "/sluice/%u/", env.tests);
+    struct meta_etcd_conf conf = {.endpoints = &endpoint, .endpoint_count = 1, .prefix = str_z(prefix)};
+    if (env.kind == LOCAL)
         assert_int_equal(meta_local_open(str_z(env.dir), env.pool, &env.meta), ERR_OK);
+    else if (env.kind == ETCD)
+        assert_int_equal(meta_etcd_open(&conf, &env.meta, why), ERR_OK);
     else
         env.meta = meta_memory_new();
 }
@@ -36,6 +49,7 @@ static void open_meta(void)
 static int setup(void **state)
 {
     (void)state;
+    env.tests++;
     env.pool = offload_new("test", 2, 64);
     snprintf(env.dir, sizeof(env.dir), "/tmp/sluice-meta-XXXXXX");
     assert_non_null(mkdtemp(env.dir));
@@ -222,12 +236,37 @@ static void lists_are_ordered_pages(void **state)
 }
 
 static struct buf told;
+static pthread_mutex_t told_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void tell(void *arg, struct str key, struct str value, uint64_t revision, bool removed)
 {
     assert_ptr_equal(arg, &told);
     assert_true(revision != 0);
+    pthread_mutex_lock(&told_lock);
     buf_addf(&told, STR_FMT "%s" STR_FMT ";", STR_ARG(key), removed ? "-" : "=", STR_ARG(value));
+    pthread_mutex_unlock(&told_lock);
+}
+
+/* The embedded stores have told by now, etcd does soon. Ends the buffer's life: the store is closed first. */
+static void expect_told(struct str expected)
+{
+    bool same = false;
+
+    for (int i = 0; i < 500 && !same; i++) {
+        pthread_mutex_lock(&told_lock);
+        same = str_eq(buf_str(&told), expected);
+        pthread_mutex_unlock(&told_lock);
+        if (!same && env.kind != ETCD)
+            break;
+        if (!same)
+            usleep(10000);
+    }
+    meta_close(env.meta);
+    if (!same)
+        print_message("told: " STR_FMT "\n", STR_ARG(buf_str(&told)));
+    buf_release(&told);
+    open_meta();
+    assert_true(same);
 }
 
 static void watchers_are_told_in_order(void **state)
@@ -243,8 +282,51 @@ static void watchers_are_told_in_order(void **state)
     assert_int_equal(put(STR("x/1"), STR("no"), META_ANY, NULL), ERR_OK);
     assert_int_equal(drop(STR("w/2"), META_ANY), ERR_OK);
     assert_int_equal(drop(STR("w/2"), META_ANY), ERR_OK);
-    assert_true(str_eq(buf_str(&told), STR("w/1=a;w/2=b;w/1=c;w/2-;")));
-    buf_release(&told);
+    expect_told(STR("w/1=a;w/2=b;w/1=c;w/2-;"));
+}
+
+static void a_leased_key_goes_with_its_lease(void **state)
+{
+    struct meta_lease_req req = {STR("alive/1"), STR("me"), 5};
+    struct meta_lease *lease = NULL, *other = NULL;
+
+    (void)state;
+    assert_true(meta_reachable(env.meta));
+    meta_lease_end(env.meta, NULL);
+    buf_init(&told, 1000);
+    assert_int_equal(meta_watch(env.meta, STR("alive/"), tell, &told), ERR_OK);
+    assert_int_equal(put(STR("alive/1"), STR("left"), 0, NULL), ERR_OK);
+    assert_int_equal(meta_lease(env.meta, &req, &lease), ERR_OK);
+    assert_true(str_eq(get(STR("alive/1"), ERR_OK).value, STR("me")));
+    meta_lease_end(env.meta, lease);
+    get(STR("alive/1"), ERR_NOT_FOUND);
+    req.key = STR("alive/2");
+    assert_int_equal(meta_lease(env.meta, &req, &other), ERR_OK);
+    req.key = STR("");
+    assert_int_equal(meta_lease(env.meta, &req, &lease), ERR_INVALID_ARGUMENT);
+    expect_told(STR("alive/1=left;alive/1=me;alive/1-;alive/2=me;"));
+    get(STR("alive/2"), ERR_NOT_FOUND); /* closing ended it */
+}
+
+static void a_crash_leaves_no_leased_key(void **state)
+{
+    struct meta_lease_req req = {STR("alive/1"), STR("me"), 5};
+    struct meta_lease *lease;
+
+    (void)state;
+    if (env.kind != LOCAL)
+        skip();
+    meta_close(env.meta);
+    pid_t pid = fork();
+    if (pid == 0) { /* without threads of the parent's: a pool of its own */
+        struct meta *m;
+        _exit(meta_local_open(str_z(env.dir), env.pool, &m) != ERR_OK || meta_lease(m, &req, &lease) != ERR_OK);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    open_meta();
+    get(STR("alive/1"), ERR_NOT_FOUND);
 }
 
 static void reopened_it_goes_on(void **state)
@@ -252,7 +334,7 @@ static void reopened_it_goes_on(void **state)
     uint64_t kept, gone, next;
 
     (void)state;
-    if (!env.local)
+    if (env.kind == MEMORY)
         skip();
     assert_int_equal(put(STR("a"), STR("kept"), 0, &kept), ERR_OK);
     assert_int_equal(put(STR("b"), STR("gone"), 0, &gone), ERR_OK);
@@ -265,8 +347,7 @@ static void reopened_it_goes_on(void **state)
     assert_true(next > gone + 1); /* the delete had one too */
     buf_init(&told, 1000);
     assert_int_equal(meta_watch(env.meta, STR(""), tell, &told), ERR_OK);
-    assert_true(str_eq(buf_str(&told), STR("a=kept;b=new;"))); /* none of the store's own */
-    buf_release(&told);
+    expect_told(STR("a=kept;b=new;")); /* none of the store's own */
 }
 
 static void second_opener_is_refused(void **state)
@@ -274,7 +355,7 @@ static void second_opener_is_refused(void **state)
     struct meta *other = NULL;
 
     (void)state;
-    if (!env.local)
+    if (env.kind != LOCAL)
         skip();
     assert_int_not_equal(meta_local_open(str_z(env.dir), env.pool, &other), ERR_OK);
     assert_null(other);
@@ -286,17 +367,24 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         T(writes_state_what_they_replace), T(of_racing_writers_one_wins), T(keys_and_values_have_limits),
-        T(lists_are_ordered_pages),        T(watchers_are_told_in_order), T(reopened_it_goes_on),
-        T(second_opener_is_refused),
+        T(lists_are_ordered_pages),        T(watchers_are_told_in_order), T(a_leased_key_goes_with_its_lease),
+        T(a_crash_leaves_no_leased_key),   T(reopened_it_goes_on),        T(second_opener_is_refused),
     };
     int failed = 0;
 
     env.loop = loop_new();
     loop_adopt(env.loop);
-    for (int local = 0; local < 2; local++) {
-        env.local = local;
+    for (env.kind = MEMORY; env.kind < KINDS; env.kind++) {
+        if (env.kind == ETCD) {
+            if (!etcd_is_installed())
+                break;
+            etcd_server_init(&env.etcd, "one");
+            etcd_server_start(&env.etcd);
+            etcd_server_wait(&env.etcd);
+        }
         failed += cmocka_run_group_tests(tests, NULL, NULL);
     }
+    etcd_server_release(&env.etcd);
     loop_free(env.loop);
     return failed;
 }
