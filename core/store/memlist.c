@@ -60,13 +60,13 @@ static struct upload_entry upload_entry_of(const struct memupload *u, struct are
 }
 
 /* Whether the upload, or the prefix that stands for it, was on a page before. */
-static bool is_behind(const struct upload_list_req *req, const struct memupload *u, struct str shown)
+static bool is_behind(const struct upload_list_req *req, const struct memupload *u, struct str shown, bool rolled)
 {
     int c = str_cmp(shown, req->key_marker);
 
     if (c != 0)
         return c > 0;
-    return req->upload_id_marker.n && str_eq(shown, u->key) && str_cmp(u->id, req->upload_id_marker) > 0;
+    return req->upload_id_marker.n && !rolled && str_cmp(u->id, req->upload_id_marker) > 0;
 }
 
 void memstore_upload_list(struct store *s, const struct upload_list_req *req, struct upload_list_res *res,
@@ -82,7 +82,7 @@ void memstore_upload_list(struct store *s, const struct upload_list_req *req, st
         const struct memupload *u = b->uploads[at];
         struct str shown = u->key;
         bool rolled = key_rolls_up(u->key, req->prefix, req->delimiter, &shown);
-        if (!is_behind(req, u, shown) || (rolled && last.p && str_eq(shown, last)))
+        if (!is_behind(req, u, shown, rolled) || (rolled && last.p && str_eq(shown, last)))
             continue;
         if (res->count == req->max) {
             res->truncated = true;

@@ -237,8 +237,8 @@ static enum err take(struct listing *l, struct cursor *c)
 {
     c->pos = 0;
     l->kind->take(c);
-    if (c->count > c->ask || (c->count == 0 && c->truncated) ||
-        (c->count && marker_cmp(entry_marker(l, c, c->count - 1), c->behind) <= 0)) {
+    if (c->count > c->ask ||
+        (c->truncated && (c->count == 0 || marker_cmp(entry_marker(l, c, c->count - 1), c->behind) <= 0))) {
         log_error(STR_NONE, "target answered with a listing out of order", "target=" STR_FMT,
                   STR_ARG(l->map->nodes[c->at].id));
         return ERR_INTERNAL;
@@ -497,6 +497,10 @@ void shard_upload_list(struct store *s, const struct upload_list_req *req, struc
 {
     static const struct kind kind = {
         sizeof(struct upload_entry), upload_marker, upload_ask, upload_take, upload_give, false};
+    struct str common;
+    /* behind a common prefix there is no upload of the marker's own to go on with */
+    bool rolled =
+        str_starts(req->key_marker, req->prefix) && key_rolls_up(req->key_marker, req->prefix, req->delimiter, &common);
 
     list_start(s, &(struct listing){.kind = &kind,
                                     .req = req,
@@ -505,5 +509,5 @@ void shard_upload_list(struct store *s, const struct upload_list_req *req, struc
                                     .uid = req->bucket.uid,
                                     .max = req->max,
                                     .whole = c,
-                                    .begin = {req->key_marker, req->upload_id_marker}});
+                                    .begin = {req->key_marker, rolled ? STR_NONE : req->upload_id_marker}});
 }

@@ -37,11 +37,20 @@ struct hop {
     unsigned turns;
 };
 
+static enum err node_fail(struct cluster_node *n)
+{
+    enum err e = n->fail;
+
+    if (n->fail_times && --n->fail_times == 0)
+        n->fail = ERR_OK;
+    return e;
+}
+
 static void hop_done(struct call *c)
 {
     struct hop *h = CONTAINER(c, struct hop, call);
 
-    call_finish(h->whole, c->err == ERR_OK && h->node->fail_after ? h->node->fail : c->err);
+    call_finish(h->whole, c->err == ERR_OK && h->node->fail_after ? node_fail(h->node) : c->err);
 }
 
 static void hop_cancel(void *arg)
@@ -55,14 +64,14 @@ static void hop_run(struct post *p)
     struct cluster_node *n = h->node;
 
     if (h->turns-- > 0) {
-        loop_defer(cluster.loop, &h->post);
+        loop_post(cluster.loop, &h->post); /* the next turn's */
         return;
     }
     if (cluster.on_call)
         cluster.on_call(n);
     n->calls++;
     if (h->whole->cancelled || n->stale || (n->fail != ERR_OK && !n->fail_after)) {
-        call_finish(h->whole, h->whole->cancelled ? ERR_CANCELLED : n->stale ? ERR_STALE_EPOCH : n->fail);
+        call_finish(h->whole, h->whole->cancelled ? ERR_CANCELLED : n->stale ? ERR_STALE_EPOCH : node_fail(n));
         n->stale -= n->stale > 0;
         return;
     }

@@ -20,6 +20,7 @@ struct cluster_node {
     enum node_state state;
     bool alive;
     enum err fail;         /* what every call ends in; ERR_OK: none */
+    unsigned fail_times;   /* only so many of them; 0: every one */
     bool fail_after;       /* only after the method did its work */
     unsigned stale;        /* so many calls end in ERR_STALE_EPOCH, having done nothing */
     unsigned turns;        /* every call waits up to so many turns before it begins */
