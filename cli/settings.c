@@ -103,6 +103,9 @@ static const struct config_option options[] = {
      "Target: its share of the keys, in GiB; 0 = the capacity of its disks."},
     {"cluster.lease", CONFIG_DURATION_S, F(lease_s), "5s",
      "Target: after so long without a sign of it the others take it for dead.", .min = 2, .max = 600},
+    {"cluster.share_listen", CONFIG_BOOL, F(cluster_share_listen), "false",
+     "Gateway: let other gateways of the same user listen on the same address of this machine; the kernel spreads "
+     "connections over them."},
     {"cluster.tls_cert", CONFIG_TEXT, F(cluster_tls_cert), "",
      "PEM file with the certificate for TLS between nodes. Set on all nodes or on none."},
     {"cluster.tls_key", CONFIG_TEXT, F(cluster_tls_key), "", "PEM file with the private key of `cluster.tls_cert`."},

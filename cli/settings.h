@@ -45,6 +45,7 @@ struct settings {
     struct str cluster_advertise, cluster_public_address; /* empty = as bound; none */
     uint32_t cluster_weight;                              /* GiB; 0 = capacity of the disks */
     uint32_t lease_s;
+    bool cluster_share_listen;
     struct str cluster_tls_ca, cluster_tls_cert, cluster_tls_key; /* PEM files for node-to-node TLS */
     char *secret_text;                                            /* owned: read from cluster_secret_file */
 };

@@ -10,21 +10,45 @@ import boto3
 import pytest
 from botocore.config import Config
 
+import cluster as cl
 import server as srv
 
 _names = itertools.count()
 
 
+def pytest_addoption(parser):
+    parser.addoption("--cluster", action="store_true", help="against 2 gateways and 3 targets instead of one server")
+    parser.addoption("--http-only", action="store_true", help="leave out what is repeated over TLS")
+
+
 def pytest_report_header(config):
-    return f"sluice binary: {srv.binary()}"
+    return f"sluice binary: {srv.binary()}{', as a cluster' if config.getoption('--cluster') else ''}"
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if not config.getoption("--cluster") and item.path.name == "test_cluster.py":
+            item.add_marker(pytest.mark.skip(reason="needs --cluster"))
+        if config.getoption("--http-only") and getattr(item, "callspec", None) and item.callspec.params.get("scheme") == "https":
+            item.add_marker(pytest.mark.skip(reason="--http-only"))
 
 
 @pytest.fixture(scope="session")
-def server():
-    s = srv.Server().start()
+def new_server(request):
+    """Makes a server, or a cluster that looks like one."""
+
+    def make(**kw):
+        return cl.ClusterServer(**kw) if request.config.getoption("--cluster") else srv.Server(**kw)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def server(new_server):
+    s = new_server().start()
     yield s
     code = s.stop()
-    log = s.log_path.read_text(errors="replace")
+    log = s.logs()
     s.clean()
     assert code == 0, f"the server ended with {code}:\n{log[-4000:]}"
     assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log and "LeakSanitizer" not in log, log[-8000:]
@@ -33,6 +57,10 @@ def server():
 @pytest.fixture(params=["http", "https"])
 def scheme(request):
     return request.param
+
+
+def close_connection(request, **_):
+    request.headers["Connection"] = "close"
 
 
 class Endpoint:
@@ -45,6 +73,7 @@ class Endpoint:
         self.port = server.port if scheme == "http" else server.tls_port
         self.ca = str(server.cert) if scheme == "https" else None
         self.access_key, self.secret_key = srv.ACCESS_KEY, srv.SECRET_KEY
+        self.alternates = isinstance(server, cl.ClusterServer)
 
     def env(self, ca: bool = True) -> dict:
         e = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
@@ -57,9 +86,12 @@ class Endpoint:
     def client(self, secret=None, access=None, **config):
         config.setdefault("s3", {"addressing_style": "path"})
         config.setdefault("retries", {"max_attempts": 0})
-        return boto3.client("s3", endpoint_url=self.url, aws_access_key_id=access or self.access_key,
-                            aws_secret_access_key=secret or self.secret_key, region_name=config.pop("region", "us-east-1"),
-                            verify=self.ca or False, config=Config(**config))
+        client = boto3.client("s3", endpoint_url=self.url, aws_access_key_id=access or self.access_key,
+                              aws_secret_access_key=secret or self.secret_key, region_name=config.pop("region", "us-east-1"),
+                              verify=self.ca or False, config=Config(**config))
+        if self.alternates:  # a connection per request, so that the kernel spreads requests over the gateways
+            client.meta.events.register("before-send.s3", close_connection)
+        return client
 
     def presigned(self, method, **params):
         return self.client().generate_presigned_url(method, Params=params)

@@ -109,6 +109,9 @@ class Server:
     def clean(self) -> None:
         shutil.rmtree(self.home, ignore_errors=True)
 
+    def logs(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
     def tail(self, n: int = 60) -> str:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-n:])
 

@@ -5,7 +5,6 @@ import random
 import pytest
 from botocore.exceptions import ClientError
 
-import server as srv
 
 KEYS = sorted({"foo-bar", "foo/", "foo/a", "foo/b/c", "foo+1/x", "foo+1/y", "foo.txt", "a", "a b", "z/1", "z/2", "z/3/4", "é", "日本/x", "ab/ab/ab",
                "dir/%", "dir/+", "dir/&", "q uux/abc"} | {f"n/{i:03d}" for i in range(25)}, key=lambda k: k.encode())
@@ -109,9 +108,9 @@ def test_versions_of_an_unversioned_bucket(s3, filled):
     assert seen == KEYS
 
 
-def test_tokens_survive_a_restart():
+def test_tokens_survive_a_restart(new_server):
     from conftest import Endpoint
-    server = srv.Server(tls=False).start()
+    server = new_server().start()
     try:
         s3 = Endpoint(server, "http").client()
         s3.create_bucket(Bucket="tokens")

@@ -132,8 +132,15 @@ static int listen_socket(const struct addrinfo *a, bool shared)
     return fd;
 }
 
+static bool may_share; /* before loops run */
+
+void http_listen_share(void)
+{
+    may_share = true;
+}
+
 /* SO_REUSEPORT would let a second process of the same user take half of the connections of a first one unnoticed: a
- * port that this process hasn't bound yet must be free without it. */
+ * port that this process hasn't bound yet must be free without it, unless that is wanted. */
 static bool is_ours(uint16_t port, bool remember)
 {
     static uint16_t ours[64];
@@ -149,7 +156,7 @@ static bool is_ours(uint16_t port, bool remember)
 
 static int bind_one(const struct addrinfo *a, uint16_t port)
 {
-    if (port != 0 && !is_ours(port, false)) {
+    if (port != 0 && !may_share && !is_ours(port, false)) {
         int probe = listen_socket(a, false);
         if (probe < 0)
             return -1;

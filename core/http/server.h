@@ -41,6 +41,8 @@ struct http_server_conf {
  * same address: for port 0 pass the first one's result. `bound` gets "HOST:PORT" as really bound. On error `why` holds a sentence for a person.
  * BLOCKING (may resolve a name): before loops run. */
 MUST_USE enum err http_listen(struct str address, int *fd, char bound[64], char why[256]);
+/* From now on another process of the same user may listen on the same port, and take its part of the connections. */
+void http_listen_share(void);
 struct http_server *http_server_new(const struct http_server_conf *conf);
 /* Stops accepting; idle connections close, busy ones after their response; `call` finishes when none is left or after timeout_ms,
  * when the rest is cut. */
