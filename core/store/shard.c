@@ -86,16 +86,31 @@ static struct shard_node *node_new(struct shard *s, struct str id)
     return n;
 }
 
-static enum err refuse(struct shard *s, struct shard_node *n, const struct map_node *node)
+/* Whether it is time to say something again that was last said then. */
+static bool is_time(const struct shard *s, uint64_t *logged_ns)
 {
     uint64_t now = loop_now_ns(s->store.loop);
 
+    if (*logged_ns && now - *logged_ns < (uint64_t)LOG_EVERY_S * 1000000000)
+        return false;
+    *logged_ns = now;
+    return true;
+}
+
+enum err shard_no_nodes(struct shard *s)
+{
+    if (is_time(s, &s->logged_ns))
+        log_warn(STR_NONE, "no target has joined", "epoch=%llu", (unsigned long long)s->map->epoch);
+    return ERR_UNAVAILABLE;
+}
+
+static enum err refuse(struct shard *s, struct shard_node *n, const struct map_node *node)
+{
     n->unsaid++;
-    if (n->logged_ns && now - n->logged_ns < (uint64_t)LOG_EVERY_S * 1000000000)
+    if (!is_time(s, &n->logged_ns))
         return ERR_UNAVAILABLE;
     log_warn(STR_NONE, "target is not available", "target=" STR_FMT " reason=%s calls=%llu", STR_ARG(node->id),
              node->state == NODE_MAINTENANCE ? "maintenance" : "silent", (unsigned long long)n->unsaid);
-    n->logged_ns = now;
     n->unsaid = 0;
     return ERR_UNAVAILABLE;
 }
@@ -159,12 +174,6 @@ struct keyed {
     unsigned tries;
 };
 
-static enum err no_nodes(const struct map *m)
-{
-    log_warn(STR_NONE, "no target has joined", "epoch=%llu", (unsigned long long)m->epoch);
-    return ERR_UNAVAILABLE;
-}
-
 /* Whether the content has to go from one node to another. */
 static bool is_between_nodes(const struct keyed *k, const struct map *m, uint16_t owner)
 {
@@ -180,7 +189,7 @@ static enum err keyed_ask(struct keyed *k)
     enum err e;
 
     if (map_place(m, k->uid, k->key, 1, &owner) == 0)
-        return no_nodes(m);
+        return shard_no_nodes(k->shard);
     if (is_between_nodes(k, m, owner)) {
         k->tries = SHARD_TRIES; /* its halves place themselves */
         store_copy_by_stream(&k->shard->store, k->req, k->res, &k->call);

@@ -169,7 +169,7 @@ static enum step_next list_plan(struct op *op)
     l->last = l->begin;
     l->count = 0;
     if (p.n == 0)
-        return op_fail(op, ERR_UNAVAILABLE);
+        return op_fail(op, shard_no_nodes(l->shard));
     for (size_t i = 0; i < p.n; i++)
         if ((e = add_part(l, &p, &p.part[i])) != ERR_OK)
             return op_fail(op, e);

@@ -27,6 +27,7 @@ struct shard {
     struct shard_env env;
     const struct map *map;
     struct shard_node **nodes; /* by position in map; NULL: not asked yet */
+    uint64_t logged_ns;        /* when it was last said that there are none */
 };
 
 #define SHARD(s) CONTAINER(s, struct shard, store)
@@ -37,6 +38,8 @@ const struct map *shard_map(struct shard *s);
 bool shard_map_changed(struct shard *s, uint64_t epoch);
 /* One more user of the node at that position of shard_map(). ERR_UNAVAILABLE (logged here): it is not to be asked just now. */
 MUST_USE enum err shard_node_use(struct shard *s, uint16_t at, struct shard_node **out);
+/* ERR_UNAVAILABLE, logged here. */
+enum err shard_no_nodes(struct shard *s);
 void shard_node_done(struct shard_node *n);
 /* The node's store; the next call goes by the map with this epoch. */
 struct store *shard_node_at(struct shard_node *n, uint64_t epoch);

@@ -106,7 +106,7 @@ static enum step_next purge_plan(struct op *op)
     p->map = map_hold(shard_map(p->shard));
     size_t n = shard_parts(p->shard, req->arena, &parts);
     p->nodes = arena_new(req->arena, (n + 1) * sizeof(*p->nodes));
-    p->missing = n ? ERR_OK : ERR_UNAVAILABLE;
+    p->missing = n ? ERR_OK : shard_no_nodes(p->shard);
     for (size_t i = 0; i < n; i++) {
         struct purge_node *node = &p->nodes[p->count];
         node->at = parts[i].at;

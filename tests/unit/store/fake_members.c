@@ -1,82 +1,40 @@
-#include <math.h>
 #include <stdlib.h>
 
-#include "base/mem.h"
+#include "base/buf.h"
 #include "cluster_kit.h"
-#include "store/hrw.h"
 
-/* As much of maps and members as a shard needs. */
-static struct map *current;
+/* As much of members as a shard needs. */
+static const struct map *current;
 static uint64_t epoch;
-
-struct map_own {
-    unsigned users;
-};
-
-const struct map *map_hold(const struct map *m)
-{
-    m->own->users++;
-    return m;
-}
-
-void map_release(const struct map *m)
-{
-    if (!m || --m->own->users)
-        return;
-    free((void *)(uintptr_t)m->nodes);
-    free((void *)(uintptr_t)m->shares);
-    free((void *)(uintptr_t)m->previous);
-    free(m->own);
-    free((void *)(uintptr_t)m);
-}
-
-int map_find(const struct map *m, struct str id)
-{
-    for (int i = 0; i < m->node_count; i++)
-        if (str_eq(m->nodes[i].id, id))
-            return i;
-    return -1;
-}
-
-size_t map_rank(const struct map *m, const struct map_share *shares, size_t share_count, uint64_t bucket_uid,
-                struct str key, size_t want, uint16_t *out)
-{
-    double best = -1;
-
-    assert_int_equal(want, 1);
-    for (size_t i = 0; i < share_count; i++) {
-        double h = ((double)(hrw_score(hrw_key(bucket_uid, key), m->nodes[shares[i].node].seed) >> 12) + 1) / 0x1p52;
-        double score = -(double)shares[i].weight / log(h < 1 ? h : 0.999999);
-        if (score > best) {
-            best = score;
-            *out = shares[i].node;
-        }
-    }
-    return share_count ? 1 : 0;
-}
 
 void cluster_remap(void)
 {
-    struct map *m = NEW(struct map);
-    struct map_node *nodes = mem_new(CLUSTER_MAX * sizeof(*nodes));
-    struct map_share *shares = mem_new(CLUSTER_MAX * sizeof(*shares));
-    struct map_share *previous = mem_new(CLUSTER_MAX * sizeof(*previous));
+    struct buf b = BUF_INIT(META_VALUE_MAX);
+    const struct map *m;
+    bool moving = false;
 
-    *m = (struct map){
-        .epoch = ++epoch, .nodes = nodes, .shares = shares, .previous = previous, .own = NEW(struct map_own)};
-    m->own->users = 1;
+    for (unsigned i = 0; i < cluster.count; i++)
+        moving |= cluster.nodes[i].weight_before > 0;
+    epoch++;
+    buf_addf(&b, "{\"format\":1,\"epoch\":%llu,\"moving_since\":%llu,\"nodes\":[", (unsigned long long)epoch,
+             (unsigned long long)(moving ? epoch : 0));
+    const char *comma = "";
     for (unsigned i = 0; i < cluster.count; i++) {
         const struct cluster_node *n = &cluster.nodes[i];
         if (!n->weight && !n->weight_before)
             continue;
-        nodes[m->node_count] = (struct map_node){
-            .id = str_z(n->id), .weight = n->weight, .state = n->state, .seed = hrw_seed(str_z(n->id))};
+        buf_addf(&b, "%s{\"id\":\"%s\",\"address\":\"127.0.0.1:1\",\"weight\":1,\"state\":\"" STR_FMT "\"", comma,
+                 n->id, STR_ARG(node_state_name(n->state)));
         if (n->weight)
-            shares[m->share_count++] = (struct map_share){m->node_count, n->weight};
+            buf_addf(&b, ",\"share\":%u", n->weight);
         if (n->weight_before)
-            previous[m->previous_count++] = (struct map_share){m->node_count, n->weight_before};
-        m->node_count++;
+            buf_addf(&b, ",\"previous\":%u", n->weight_before);
+        buf_addf(&b, "}");
+        comma = ",";
     }
+    buf_addf(&b, "]}");
+    assert_err(map_parse(buf_str(&b), &m), ERR_OK);
+    buf_release(&b);
     map_release(current);
     current = m;
 }
