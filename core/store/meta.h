@@ -118,10 +118,12 @@ static inline void meta_close(struct meta *m)
 struct meta_etcd_conf {
     const struct str *endpoints; /* "http://host:2379"; tried in turn */
     size_t endpoint_count;
-    struct str prefix;                       /* of all keys, e.g. "/sluice/default/" */
-    struct str user, password;               /* empty: none */
-    struct str ca_file, cert_file, key_file; /* empty: the system's CAs, no client certificate */
-    uint32_t timeout_ms;                     /* of one request; 0 = 5 s */
+    struct str prefix;         /* of all keys, e.g. "/sluice/default/" */
+    struct str user, password; /* empty: none */
+    struct str ca_file, cert_file,
+        key_file;        /* empty: the system's CAs, no client certificate. With users in use, etcd's
+                                              * gateway takes only client certificates without a common name */
+    uint32_t timeout_ms; /* of one request; 0 = 5 s */
 };
 /* BLOCKING: asks the cluster for its health. `why`: a sentence for a person. */
 MUST_USE enum err meta_etcd_open(const struct meta_etcd_conf *conf, struct meta **out, char why[256]);

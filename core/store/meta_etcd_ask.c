@@ -43,7 +43,7 @@ static void note_answer(struct meta_etcd *m)
 /* One lost connection is no outage: all endpoints had their turn, and one of them again. */
 static void note_failure(struct meta_etcd *m, size_t endpoint, const char *why)
 {
-    snprintf(m->last_why, sizeof(m->last_why), "%.120s: %.120s", m->endpoints[endpoint], why);
+    snprintf(m->last_why, sizeof(m->last_why), "%.80s: %.170s", m->endpoints[endpoint], why);
     if (m->current == endpoint)
         m->current = (endpoint + 1) % m->endpoint_count;
     if (++m->failures <= m->endpoint_count || atomic_load(&m->away) || m->closing)
@@ -153,13 +153,25 @@ static void renew_token(struct etcd_ask *q)
     try_later(q, 0);
 }
 
+/* etcd's own words, also where they are no JSON: with users in use, its gateway tells so that it takes no client
+ * certificate with a common name. */
+static void say_why(const struct etcd_ask *q, const struct etcd_refusal *r, char why[ETCD_WHY_MAX])
+{
+    struct str body = buf_str(&q->res.body), line = r->code ? r->message : str_split(&body, '\n');
+
+    if (line.n > 150)
+        line.n = 150;
+    if (r->code)
+        snprintf(why, ETCD_WHY_MAX, STR_FMT, STR_ARG(line));
+    else
+        snprintf(why, ETCD_WHY_MAX, "status %d, " STR_FMT, q->res.status, STR_ARG(line));
+}
+
 static void refused(struct etcd_ask *q, struct etcd_refusal r)
 {
     char why[ETCD_WHY_MAX];
 
-    snprintf(why, sizeof(why), "%.200s", r.code ? "" : "not an answer of etcd's");
-    if (r.code)
-        snprintf(why, sizeof(why), "%.*s", (int)(r.message.n < 200 ? r.message.n : 200), r.message.p);
+    say_why(q, &r, why);
     if (!q->is_login && is_about_token(q->m, &r) && ++q->logins <= LOGINS_MAX) {
         renew_token(q);
         return;
