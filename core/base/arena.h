@@ -16,11 +16,15 @@ struct arena {
     struct arena_chunk *chunks; /* newest first */
     struct arena_defer *defers; /* newest first */
     char *at, *end;             /* free room in the newest chunk */
+    struct str id;              /* of the request whose memory it is, for logs and other nodes; borrowed, may be none */
 };
 
 #define ARENA_INIT                                                                                                     \
     {                                                                                                                  \
-        NULL, NULL, NULL, NULL                                                                                         \
+        NULL, NULL, NULL, NULL,                                                                                        \
+        {                                                                                                              \
+            NULL, 0                                                                                                    \
+        }                                                                                                              \
     }
 
 /* Aligned to 16 bytes; never NULL. Not zeroed. */

@@ -251,6 +251,7 @@ static void begin_exchange(struct conn *c)
     c->req.user = NULL;
     c->req.method = HTTP_OTHER;
     new_id(c->server, c->req.id);
+    c->arena.id = str_n(c->req.id, sizeof(c->req.id));
     c->body.call = NULL;
     c->body.failed = ERR_OK;
     c->body.continues = CONTINUE_NONE;

@@ -84,5 +84,7 @@ struct source *wire_tail_off(struct loop *loop, struct source *inner, uint64_t l
 /* Source of `head`, then `inner` (not closed by it; NULL: no content), then the tail, which is made once inner has ended and tells
  * the digests that have come to `check` since now. */
 struct source *wire_tail_on(struct loop *loop, struct str head, struct source *inner, const struct body_check *check);
+/* How reading that source failed; ERR_OK: it has not. */
+enum err wire_tail_failed(const struct source *on);
 
 #endif

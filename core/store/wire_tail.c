@@ -259,8 +259,9 @@ struct tail_on {
     struct str ready; /* head or tail, to be given before anything else */
     bool tailed;      /* the tail was made */
     bool wrong;       /* inner has not the size that it told */
-    uint64_t size;    /* inner's, when it was made */
-    uint64_t count;   /* of content */
+    enum err failed;
+    uint64_t size;  /* inner's, when it was made */
+    uint64_t count; /* of content */
     void *out;
     size_t len, *n, got;
     struct call *whole;
@@ -327,12 +328,18 @@ static void on_prepare(struct source *s, struct call *c)
         source_prepare(f->inner, c);
 }
 
+static void on_fail(struct tail_on *f, struct call *c, enum err e)
+{
+    f->failed = e;
+    call_finish(c, e);
+}
+
 static void on_give(struct tail_on *f, struct call *c)
 {
     size_t n = f->ready.n < f->len ? f->ready.n : f->len;
 
     if (f->wrong) {
-        call_finish(c, ERR_INCOMPLETE_BODY);
+        on_fail(f, c, ERR_INCOMPLETE_BODY);
         return;
     }
     if (n)
@@ -347,7 +354,7 @@ static void on_read_done(struct call *c)
     struct tail_on *f = CONTAINER(c, struct tail_on, call);
 
     if (c->err != ERR_OK) {
-        call_finish(f->whole, c->err);
+        on_fail(f, f->whole, c->err);
         return;
     }
     f->count += f->got;
@@ -357,8 +364,12 @@ static void on_read_done(struct call *c)
         return;
     }
     f->wrong = f->size != SOURCE_SIZE_UNKNOWN && f->count > f->size;
-    *f->n = f->wrong ? 0 : f->got;
-    call_finish(f->whole, f->wrong ? ERR_INCOMPLETE_BODY : ERR_OK);
+    if (f->wrong) {
+        on_fail(f, f->whole, ERR_INCOMPLETE_BODY);
+        return;
+    }
+    *f->n = f->got;
+    call_finish(f->whole, ERR_OK);
 }
 
 static void on_cancel(void *arg)
@@ -408,4 +419,9 @@ struct source *wire_tail_on(struct loop *loop, struct str head, struct source *i
     if (f->size != SOURCE_SIZE_UNKNOWN)
         f->source.size = head.n + f->size + WIRE_TAIL;
     return &f->source;
+}
+
+enum err wire_tail_failed(const struct source *on)
+{
+    return CONTAINER(on, struct tail_on, source)->failed;
 }

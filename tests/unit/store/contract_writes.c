@@ -270,6 +270,10 @@ static void put_cancelled_at_any_time_is_old_or_new(void **state)
         enum err e = kit_wait(k, &p.call);
         if (e != ERR_OK)
             assert_err(e, ERR_CANCELLED);
+        if (e != ERR_OK && k->env->far) {
+            kit_turns(k, 50); /* until the other side has noticed */
+            e = kit_head(k, STR("key")).size == new.n ? ERR_OK : e;
+        }
         kit_expect(k, STR("key"), e == ERR_OK ? new : old);
     }
 }

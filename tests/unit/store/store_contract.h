@@ -22,6 +22,7 @@ struct contract_env {
     /* Closes the handle and whatever open() made beneath it. */
     void (*close)(struct contract_env *, struct store *);
     bool persistent; /* what was acknowledged is there after close() and open() */
+    bool far;        /* behind a connection: who cancels a write doesn't learn how it ended */
     unsigned skip;
     void *arg;
 };

@@ -557,6 +557,10 @@ static void bucket_purge(void **state)
 {
     (void)state;
     {
+        REQ(bucket_purge, .seal = true);
+        assert_true(b.seal && !b.unseal && !b.objects && a.seal);
+    }
+    {
         REQ(bucket_purge, .bucket = full_bucket, .objects = true);
         same_bucket(&a.bucket, &b.bucket);
         assert_true(b.objects && !b.unseal && !b.seal && a.objects);

@@ -1,0 +1,43 @@
+/* rpc_fixture.h - a gateway's remote store and a target's rpc in one process and on one loop, over a real connection.
+ *
+ * Shape    rpc_fixture_open() around a store; members of both sides are counters that the test turns.
+ * Owns     nothing but what it makes: `mine` stays the caller's.
+ * Thread   the loop's.
+ */
+#ifndef SLUICE_TESTS_RPC_FIXTURE_H
+#define SLUICE_TESTS_RPC_FIXTURE_H
+
+#include "http/server.h"
+#include "store/remote.h"
+#include "target/rpc.h"
+
+/* One side's view of the cluster; stands in for members.c. */
+struct members {
+    struct map map;
+    struct map_node node;
+    struct map_share share;
+    bool away;       /* the node is not alive */
+    uint64_t seen;   /* newest epoch of a request */
+    uint64_t coming; /* what members_wait() finds in the meta store; 0 = it is away */
+    unsigned waits;
+};
+
+struct rpc_fixture {
+    struct loop *loop;
+    struct offload *io;
+    struct members gateway, target;
+    struct peer_pool *peers;
+    struct http_server *server;
+    struct rpc *rpc;
+    struct store *remote;
+    char address[64];
+};
+
+#define RPC_KEY STR("the key of the cluster under test")
+
+/* Both sides know a map of epoch 5. */
+void rpc_fixture_open(struct rpc_fixture *f, struct loop *loop, struct store *mine);
+/* Nothing may be under way. */
+void rpc_fixture_close(struct rpc_fixture *f);
+
+#endif
