@@ -529,21 +529,24 @@ enum err map_set_state(const struct map *m, struct str id, enum node_state state
 enum err map_remove(const struct map *m, struct str id, const struct map **out)
 {
     int at = map_find(m, id);
-    bool moving = false;
+    bool moving = false, differs = false, placed;
     struct draft d;
 
     if (at < 0)
         return ERR_NOT_FOUND;
     draft_from(&d, m);
     draft_drop(&d, (size_t)at);
+    placed = is_placed(&d);
     for (size_t i = 0; i < d.n; i++)
         moving = moving || d.nodes[i].previous;
+    for (size_t i = 0; i < d.n && moving && !placed; i++) /* it was the only one that keys were moving to */
+        d.nodes[i].share = wanted(&d.nodes[i]);
+    for (size_t i = 0; i < d.n; i++)
+        differs = differs || d.nodes[i].share != d.nodes[i].previous;
+    for (size_t i = 0; i < d.n && !differs; i++) /* keys were moving only to it: the others are where they belong */
+        d.nodes[i].previous = 0;
     /* keys that would have moved to it have other owners now: who was done already is not */
-    d.moving_since = moving ? d.epoch : 0;
-    if (moving && !is_placed(&d)) { /* it was the only one that keys were moving to */
-        for (size_t i = 0; i < d.n; i++)
-            d.nodes[i].share = wanted(&d.nodes[i]);
-    }
+    d.moving_since = moving && differs ? d.epoch : 0;
     return draft_end(&d, m->share_count > 0, d.n || m->share_count == 0 ? ERR_OK : ERR_CONFLICT, out);
 }
 

@@ -1,7 +1,7 @@
 /* members.h - this process's view of the cluster: the current map, who is alive, and changes of both.
  *
  * Shape    follows the meta keys "map" and "alive/<id>"; a target joins with members_join(). Map changes are compare-and-swaps of the
- *          record, so that two of them never both succeed.
+ *          record, so that two of them never both succeed. An id that was removed is kept as "removed/<id>" and never joins again.
  * Owns     keeps its own references to maps. `meta` outlives it.
  * Errors   ERR_UNAVAILABLE while the meta store can't be reached, ERR_CONFLICT: somebody else changed it meanwhile and the change
  *          does not apply any more.
@@ -47,19 +47,23 @@ struct members_wait_req {
 void members_wait(struct members *m, const struct members_wait_req *req, struct call *call);
 
 /* Adds this target to the map, or updates its addresses and weight there, and holds its lease from then on, also across outages
- * of the meta store. A target whose id was removed joins as a new one. ERR_BUSY: another process holds the lease of that id: one of another address
- * that is still there after waiting for the lease to run out (a target that was killed comes back at its own address at once).
- * BLOCKING, before loops run. `why`: a sentence. */
+ * of the meta store. While there is no placement it waits, at most a second or so after the last that came, to make one with all that are
+ * there; later its coming begins a move, or it is a member that holds nothing until the move that is going on has ended.
+ * ERR_BUSY: another process holds the lease of that id: one of another address that is still there after waiting for the lease to run
+ * out (a target that was killed comes back at its own address at once). ERR_CONFLICT: its id was removed; what it holds is out of date.
+ * ERR_UNAVAILABLE: the meta store can't be reached for half a minute. BLOCKING, before loops run. `why`: a sentence. */
 MUST_USE enum err members_join(struct members *m, const struct map_node *self, char why[256]);
 /* Ends the lease at once, so that others stop asking this target; all else goes on. BLOCKING. Harmless when it has not joined. */
 void members_leave(struct members *m);
 
-/* An administrator's change, or the end of a move; repeats the compare-and-swap while others get in between. */
+/* An administrator's change, or the end of a move; repeats the compare-and-swap while others get in between. A state that is so
+ * already is ERR_OK. ERR_NOT_FOUND: no such node; ERR_CONFLICT: see map.h; ERR_UNAVAILABLE may come after it took effect. */
 enum members_verb { MEMBERS_ACTIVATE, MEMBERS_MAINTENANCE, MEMBERS_DECOMMISSION, MEMBERS_REMOVE, MEMBERS_SETTLED };
 struct members_change_req {
     enum members_verb verb;
-    struct str id;  /* of the node; MEMBERS_SETTLED: none */
-    uint64_t epoch; /* MEMBERS_SETTLED: of the move that has ended; another is left alone: ERR_CONFLICT */
+    struct str id; /* of the node; MEMBERS_SETTLED: none */
+    uint64_t
+        epoch; /* MEMBERS_SETTLED: of a map with the move that has ended; another move is left alone: ERR_CONFLICT */
 };
 struct members_change_res {
     uint64_t epoch; /* of the map that resulted */

@@ -385,11 +385,18 @@ static void removing_during_a_move_begins_it_anew(void **state)
 
     (void)state;
     THEN(m, map_add, &d);
+    THEN(m, map_set_state, str_z(ids[1]), NODE_MAINTENANCE);
     THEN(m, map_remove, str_z(ids[0]));
     expect(m, 3, 3, 2);
     assert_int_equal(m->moving_since, m->epoch);
     assert_true(str_eq(m->nodes[m->previous[0].node].id, str_z(ids[1])));
     assert_true(str_eq(m->nodes[m->shares[2].node].id, str_z(ids[3])));
+    map_release(m);
+
+    m = with(2, NULL, NULL); /* all that objects were moving to: the others hold theirs */
+    THEN(m, map_add, &d);
+    THEN(m, map_remove, d.id);
+    expect(m, 2, 2, 0);
     map_release(m);
 
     m = with(1, NULL, NULL); /* all that objects could come from */
