@@ -10,20 +10,19 @@
 
 const struct map *members_map(struct members *m)
 {
-    return &m->map;
-}
+    struct arena arena = ARENA_INIT;
+    struct str node = arena_printf(&arena,
+                                   "{\"id\":\"" STR_FMT "\",\"zone\":\"\",\"address\":\"" STR_FMT
+                                   "\",\"public\":\"\",\"weight\":1,\"state\":\"active\"}",
+                                   STR_ARG(RPC_NODE), STR_ARG(m->address));
+    struct str record = arena_printf(&arena, "{\"format\":1,\"epoch\":%llu,\"nodes\":[" STR_FMT "]}",
+                                     (unsigned long long)m->epoch, m->left ? 0 : (int)node.n, node.p);
+    const struct map *map = NULL;
+    enum err e = map_parse(record, &map);
 
-void map_release(const struct map *m)
-{
-    (void)m;
-}
-
-int map_find(const struct map *m, struct str id)
-{
-    for (int i = 0; i < m->node_count; i++)
-        if (str_eq(m->nodes[i].id, id))
-            return i;
-    return -1;
+    assert(e == ERR_OK);
+    arena_release(&arena);
+    return map;
 }
 
 bool members_alive(struct members *m, struct str id)
@@ -34,30 +33,21 @@ bool members_alive(struct members *m, struct str id)
 
 enum err members_fence(struct members *m, uint64_t epoch, const struct map **out)
 {
-    if (epoch < m->map.epoch || epoch < m->seen)
+    if (epoch < m->epoch || epoch < m->seen)
         return ERR_STALE_EPOCH;
     m->seen = epoch;
-    if (epoch > m->map.epoch)
+    if (epoch > m->epoch)
         return ERR_UNAVAILABLE;
-    *out = &m->map;
+    *out = members_map(m);
     return ERR_OK;
 }
 
 void members_wait(struct members *m, const struct members_wait_req *req, struct call *call)
 {
     m->waits++;
-    if (m->map.epoch < req->epoch && m->coming)
-        m->map.epoch = m->coming;
-    call_finish(call, m->map.epoch >= req->epoch ? ERR_OK : ERR_TIMEOUT);
-}
-
-static void members_init(struct members *m, const char *address)
-{
-    *m = (struct members){.node = {.id = STR("0123456789abcdef"), .address = str_z(address), .weight = 1},
-                          .share = {0, 1},
-                          .map = {.epoch = 5, .node_count = 1, .share_count = 1}};
-    m->map.nodes = &m->node;
-    m->map.shares = &m->share;
+    if (m->epoch < req->epoch && m->coming)
+        m->epoch = m->coming;
+    call_finish(call, m->epoch >= req->epoch ? ERR_OK : ERR_TIMEOUT);
 }
 
 /* ---- the two sides ---- */
@@ -72,8 +62,7 @@ void rpc_fixture_open(struct rpc_fixture *f, struct loop *loop, struct store *mi
         fprintf(stderr, "%s\n", why);
         abort();
     }
-    members_init(&f->gateway, f->address);
-    members_init(&f->target, f->address);
+    f->gateway = f->target = (struct members){.epoch = 5, .address = str_z(f->address)};
     f->rpc = rpc_new(&(struct rpc_env){.loop = loop, .mine = mine, .members = &f->target, .cluster_key = RPC_KEY});
     struct http_server_conf conf = {
         .loop = loop, .handler = rpc_handler(f->rpc), .limits = HTTP_LIMITS_DEFAULT, .listen_fd = fd};
@@ -82,7 +71,7 @@ void rpc_fixture_open(struct rpc_fixture *f, struct loop *loop, struct store *mi
     f->peers = peer_pool_new(&(struct peer_conf){.loop = loop, .io = f->io});
     f->remote = remote_store_new(
         &(struct remote_env){.loop = loop, .peers = f->peers, .members = &f->gateway, .cluster_key = RPC_KEY},
-        f->gateway.node.id);
+        RPC_NODE);
 }
 
 static void drained(struct call *c)

@@ -11,11 +11,14 @@
 #include "store/remote.h"
 #include "target/rpc.h"
 
-/* One side's view of the cluster; stands in for members.c. */
+#define RPC_KEY  STR("the key of the cluster under test")
+#define RPC_NODE STR("0123456789abcdef")
+
+/* One side's view of the cluster; stands in for members.c, which would need a meta store and time. */
 struct members {
-    struct map map;
-    struct map_node node;
-    struct map_share share;
+    uint64_t epoch; /* of its map */
+    struct str address;
+    bool left;       /* the node is not in the map */
     bool away;       /* the node is not alive */
     uint64_t seen;   /* newest epoch of a request */
     uint64_t coming; /* what members_wait() finds in the meta store; 0 = it is away */
@@ -32,8 +35,6 @@ struct rpc_fixture {
     struct store *remote;
     char address[64];
 };
-
-#define RPC_KEY STR("the key of the cluster under test")
 
 /* Both sides know a map of epoch 5. */
 void rpc_fixture_open(struct rpc_fixture *f, struct loop *loop, struct store *mine);
