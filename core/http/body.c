@@ -15,7 +15,9 @@ static void read_end(struct conn *c, enum err e, size_t n)
     struct call *call = b->call;
 
     b->call = NULL;
-    *b->n = n;
+    if (!b->preparing)
+        *b->n = n;
+    b->preparing = false;
     conn_clock_pause(c);
     call_finish(call, e);
 }
@@ -81,10 +83,13 @@ static void on_readable(struct io *io, void *owner)
 {
     struct conn *c = owner;
 
-    if (c->body.call)
+    if (c->body.call && !c->body.preparing) {
         body_pump(c);
-    else
-        io_stop_read(io); /* not wanted now: this is the back-pressure */
+        return;
+    }
+    io_stop_read(io); /* not wanted now: this is the back-pressure */
+    if (c->body.call)
+        read_end(c, ERR_OK, 0);
 }
 
 /* The peer has to do something first. */
@@ -188,6 +193,61 @@ static void body_read(struct source *s, void *buf, size_t len, size_t *n, struct
     body_pump(c);
 }
 
+/* ---- what may be passed on without reading ---- */
+
+static void body_peek(struct source *s, struct span *out)
+{
+    struct conn *c = CONTAINER(s, struct conn, body.source);
+    struct body *b = &c->body;
+    size_t n = conn_in_len(c);
+
+    *out = (struct span){.kind = SPAN_READ};
+    if (b->failed != ERR_OK || b->continues == CONTINUE_WANTED || b->continues == CONTINUE_SENDING)
+        return; /* a read tells why, or sends the 100 */
+    if (b->at_end)
+        *out = (struct span){.kind = SPAN_END};
+    else if (n && !b->is_chunked)
+        *out = (struct span){.kind = SPAN_MEMORY, .p = c->in + c->in_at, .len = n < b->left ? n : b->left};
+    else if (!b->is_chunked && !c->stream.tls)
+        *out = (struct span){.kind = SPAN_SOCKET, .fd = c->stream.fd, .len = b->left};
+}
+
+static void body_consume(struct source *s, uint64_t n)
+{
+    struct conn *c = CONTAINER(s, struct conn, body.source);
+    struct body *b = &c->body;
+
+    assert(n <= b->left);
+    if (conn_in_len(c))
+        conn_drop(c, (size_t)n);
+    else
+        c->rx_bytes += n; /* spliced */
+    b->left -= n;
+    b->at_end = b->left == 0;
+    if (b->at_end)
+        conn_watch(c);
+}
+
+static void body_prepare(struct source *s, struct call *call)
+{
+    struct conn *c = CONTAINER(s, struct conn, body.source);
+    struct body *b = &c->body;
+
+    assert(!b->call);
+    if (b->failed != ERR_OK || b->at_end) {
+        call_finish(call, b->failed);
+        return;
+    }
+    b->call = call;
+    b->preparing = true;
+    conn_clock_resume(c);
+    call_on_cancel(call, read_cancelled, c);
+    if (!b->call)
+        return;
+    io_want_read(c->io, on_readable);
+    read_waits(c);
+}
+
 static void body_close(struct source *s)
 {
     (void)s; /* part of its connection */
@@ -195,7 +255,7 @@ static void body_close(struct source *s)
 
 void body_begin(struct conn *c, const struct http_head *h)
 {
-    static const struct source_ops ops = {.name = "request-body", .read = body_read, .close = body_close};
+    static const struct source_ops ops = {"request-body", body_peek, body_consume, body_prepare, body_read, body_close};
 
     c->body = (struct body){
         .source = {&ops, h->body_len},

@@ -45,8 +45,9 @@ struct body {
     struct chunked chunked;
     enum continue_state continues;
     size_t continue_left; /* CONTINUE_SENDING: bytes of the 100 still to be sent */
-    /* the read outstanding; call == NULL when there is none */
+    /* the read or prepare outstanding; call == NULL when there is none */
     struct call *call;
+    bool preparing;
     char *buf;
     size_t len, *n;
 };

@@ -21,6 +21,9 @@ struct metric peer_m_connects = {.name = "sluice_peer_connects_total", .help = "
 struct metric peer_m_connections = {
     .name = "sluice_peer_connections", .help = "Connections to other nodes.", .kind = METRIC_GAUGE};
 
+struct metric peer_m_spliced = {.name = "sluice_peer_spliced_bytes_total",
+                                .help = "Bytes of requests' bodies passed on to other nodes that were never copied."};
+
 static void register_metrics(void)
 {
     metric_register(&peer_m_requests);
@@ -28,6 +31,7 @@ static void register_metrics(void)
     metric_register(&peer_m_retried);
     metric_register(&peer_m_connects);
     metric_register(&peer_m_connections);
+    metric_register(&peer_m_spliced);
 }
 
 /* ---- memory ---- */
@@ -183,7 +187,7 @@ static void serve_waiting(struct post *post);
 
 static void addr_free(struct peer_addr *a)
 {
-    assert(!a->waiting && !a->busy);
+    assert(!a->call_count && !a->busy);
     while (a->idle)
         peer_conn_close(a->idle);
     if (a->resolving)
@@ -202,7 +206,7 @@ static void forget_unused(struct peer_pool *p)
 
     while (p->addr_count > PEER_ADDRESSES_KEPT && *at) {
         struct peer_addr *a = *at;
-        if (a->conn_count || a->waiting) {
+        if (a->conn_count || a->call_count) {
             at = &a->next;
             continue;
         }
@@ -375,6 +379,7 @@ void peer_pool_free(struct peer_pool *p)
     }
     while (p->buf_free_n)
         free(p->buf_free[--p->buf_free_n]);
+    pipe_list_release(&p->pipes);
     free(p);
 }
 
@@ -424,6 +429,7 @@ void peer_send(struct peer_pool *p, const struct peer_req *req, struct peer_res 
     }
     struct peer_exchange *x = NEW(struct peer_exchange);
     x->addr = a;
+    a->call_count++;
     x->req = req;
     x->res = res;
     x->call = call;

@@ -17,6 +17,7 @@
 #include "base/metrics.h"
 #include "http/parse.h"
 #include "http/peer.h"
+#include "http/pipe.h"
 #include "http/stream.h"
 
 enum {
@@ -68,7 +69,7 @@ struct peer_addr {
     struct str name;        /* "HOST:PORT"; heap */
     char host[256], port[8];
     struct peer_conn *idle, *busy; /* most recently used first */
-    uint32_t conn_count;
+    uint32_t conn_count, call_count;
     struct peer_exchange *waiting; /* oldest first */
     uint32_t waiting_count;
     bool literal; /* no name: never resolved again */
@@ -88,6 +89,7 @@ struct peer_pool {
     unsigned addr_count;
     char *buf_free[8]; /* PEER_BUFFER each */
     unsigned buf_free_n;
+    struct pipe_list pipes;
 };
 
 enum peer_tx_state { PEER_TX_HEAD, PEER_TX_ASKED, PEER_TX_BODY, PEER_TX_DONE, PEER_TX_STOPPED };
@@ -108,6 +110,8 @@ struct peer_tx {
     char frame[PEER_FRAME_MAX];
     char *buf;
     size_t buf_cap, buf_at, buf_n;
+    struct pipe pipe; /* what it holds has left the source and goes first; open once a SPAN_SOCKET came */
+    bool no_splice;   /* the socket must be read */
     size_t read_n;
     char probe; /* where a byte too many would go */
     struct call source_call;
@@ -149,7 +153,8 @@ struct peer_exchange {
     struct peer_rx rx;
 };
 
-extern struct metric peer_m_requests, peer_m_failed, peer_m_retried, peer_m_connects, peer_m_connections;
+extern struct metric peer_m_requests, peer_m_failed, peer_m_retried, peer_m_connects, peer_m_connections,
+    peer_m_spliced;
 
 /* peer.c */
 /* Takes a kept connection, opens one or queues; `fresh`: only a new one will do. */

@@ -13,6 +13,7 @@ static void finish(struct peer_exchange *x, enum err e)
     x->res->sent = x->sent;
     x->res->body_taken = x->taken;
     peer_tx_release(x);
+    x->addr->call_count--;
     x->call = NULL;
     x->req = NULL;
     if (e != ERR_OK || !x->res->body) {

@@ -94,6 +94,7 @@ void peer_tx_release(struct peer_exchange *x)
     else
         free(t->buf);
     t->buf = NULL;
+    pipe_put(&x->addr->pool->pipes, &t->pipe);
 }
 
 /* ---- taking from the source ---- */
@@ -370,6 +371,51 @@ static bool may_pass(const struct peer_exchange *x, struct span *span)
     return true;
 }
 
+static bool can_splice(struct peer_exchange *x, struct span *span)
+{
+    struct peer_tx *t = &x->tx;
+
+    if (x->conn->stream.tls || t->no_splice || !may_pass(x, span))
+        return false;
+    if (!t->pipe.open && !pipe_get(&x->addr->pool->pipes, &t->pipe))
+        t->no_splice = true;
+    return t->pipe.open;
+}
+
+/* From the source's socket into the pipe. */
+static bool splice_in(struct peer_exchange *x, const struct span *span)
+{
+    struct peer_tx *t = &x->tx;
+    size_t n = 0;
+    enum tls_want w = pipe_fill(&t->pipe, span->fd, span->len < PIPE_SIZE ? (size_t)span->len : PIPE_SIZE, &n);
+
+    if (w == TLS_OK) {
+        passed(x, n);
+        return true;
+    }
+    if (t->text.n)
+        return write_step(x, NULL, 0, false); /* what is ready goes out before a wait */
+    if (w == TLS_WANT_READ) {
+        source_prepare(x->req->body, ask_source(x, prepared));
+        return false;
+    }
+    t->no_splice = true; /* reading tells what is wrong */
+    return true;
+}
+
+/* From the pipe to the peer: before anything else of the body. */
+static bool splice_out(struct peer_exchange *x)
+{
+    size_t n = 0;
+
+    if (x->tx.text.n)
+        return write_step(x, NULL, 0, true);
+    if (!written(x, pipe_drain(&x->tx.pipe, x->conn->stream.fd, &n), n))
+        return false;
+    metric_add(&peer_m_spliced, (int64_t)n);
+    return true;
+}
+
 /* The source's next bytes. */
 static bool body_step(struct peer_exchange *x)
 {
@@ -387,6 +433,8 @@ static bool body_step(struct peer_exchange *x)
         return write_step(x, span.p, span.len < PEER_STEP ? (size_t)span.len : PEER_STEP, false);
     if (span.kind == SPAN_FILE && (x->conn->stream.tls || !may_pass(x, &span)))
         return load_file(x, &span);
+    if (span.kind == SPAN_SOCKET && can_splice(x, &span))
+        return splice_in(x, &span);
     if (t->text.n)
         return write_step(x, NULL, 0, true); /* what is ready goes out before a wait or a file */
     if (span.kind == SPAN_FILE)
@@ -424,6 +472,8 @@ static bool tx_step(struct peer_exchange *x)
         ask(x);
         return false;
     }
+    if (t->pipe.held)
+        return splice_out(x);
     if (!t->ended && !t->chunked && t->left == 0)
         return confirm(x);
     if (t->buf_at < t->buf_n)

@@ -498,11 +498,45 @@ static void uploads_through_a_relay(void **state)
         struct serve at_relay = {0};
         snprintf(at_relay.bound, sizeof(at_relay.bound), "%s", r.bound);
         post_sizes(p, r.bound);
+        int64_t spliced = metric_value("sluice_peer_spliced_bytes_total");
         post_generated(p, &at_relay);
         assert_int_equal(atomic_load(&server.mismatches), 0);
+        assert_true(metric_value("sluice_peer_spliced_bytes_total") - spliced >
+                    2 * 4000000); /* with and without Expect */
         relay_stop(&r);
     }
     ask_pool_end(p);
+}
+
+/* What follows the body in the client's socket is not the upload's. */
+static void a_request_behind_an_upload_stays_there(void **state)
+{
+    enum { SIZE = 700000 };
+    struct relay r = {.upstream = server.bound};
+    char *bytes = mem_alloc(SIZE + 200);
+    struct answer a;
+
+    (void)state;
+    relay_start(&r, &limits);
+    int fd = relay_open(&r);
+    for (int i = 0; i < 10; i++) {
+        int n = snprintf(bytes, 100, "PUT /discard HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", SIZE);
+        for (int k = 0; k < SIZE; k++)
+            bytes[n + k] = serve_pattern((uint64_t)k);
+        int more = snprintf(bytes + n + SIZE, 90, "GET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
+        client_send(fd, bytes, (size_t)(n + SIZE + more));
+        assert_true(client_answer(fd, false, &a));
+        assert_int_equal(a.status, 200);
+        assert_memory_equal(a.body, "700000", 6);
+        answer_release(&a);
+        assert_true(client_answer(fd, false, &a));
+        assert_memory_equal(a.body, "hello", 5);
+        answer_release(&a);
+    }
+    assert_int_equal(atomic_load(&server.mismatches), 0);
+    free(bytes);
+    close(fd);
+    relay_stop(&r);
 }
 
 static void a_body_that_breaks_off_is_cut(void **state)
@@ -532,13 +566,15 @@ static void clients_that_go_away_leave_nothing(void **state)
     struct relay r = {.upstream = server.bound};
     unsigned before = quiet_fds();
     struct linger reset = {.l_onoff = 1};
-    char buf[5000];
+    char buf[5000], *much = mem_new(400000);
 
     (void)state;
     relay_start(&r, &limits);
     for (int i = 0; i < 100; i++) {
         int fd = relay_open(&r);
         client_send_z(fd, requests[i % 5]);
+        if (i % 5 == 3 && i > 50)
+            client_send(fd, much, (size_t)i * 4000);
         usleep((unsigned)(i % 7) * 300);
         if (i % 5 < 2)
             (void)!recv(fd, buf, (size_t)(i * 50 + 1), 0);
@@ -549,6 +585,7 @@ static void clients_that_go_away_leave_nothing(void **state)
     for (int i = 0; i < 1000 && http_server_connections(r.server); i++)
         usleep(5000);
     assert_int_equal(http_server_connections(r.server), 0);
+    free(much);
     relay_stop(&r);
     assert_true(fd_count_becomes(before + 1));
 }
@@ -570,6 +607,7 @@ int main(void)
         cmocka_unit_test(a_slow_reader_costs_no_memory),
         cmocka_unit_test(relays_under_tls_copy),
         cmocka_unit_test(uploads_through_a_relay),
+        cmocka_unit_test(a_request_behind_an_upload_stays_there),
         cmocka_unit_test(a_body_that_breaks_off_is_cut),
         cmocka_unit_test(clients_that_go_away_leave_nothing),
     };
