@@ -66,6 +66,7 @@ static void was_read(struct call *call)
 
 void ask_begin(struct peer_pool *p, struct ask *a, const char *address, const char *method, const char *target)
 {
+    loop_turn(ask_loop, 0); /* its clock may have stood still while the test did something else */
     a->done = false;
     a->req.arena = &a->arena;
     a->req.address = str_z(address);
