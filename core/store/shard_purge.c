@@ -42,22 +42,12 @@ static void leave(struct purge_op *p)
     p->map = NULL;
 }
 
-/* Sealing ends soon by itself; what was sealed must be known to be unsealed after it. */
-static void stop(void *arg)
-{
-    struct purge_op *p = arg;
-
-    if (p->phase == PHASE_REMOVE)
-        for (size_t i = 0; i < p->count; i++)
-            call_cancel(&p->nodes[i].member.call);
-}
-
+/* What was begun is never cancelled, only waited for: a node that went on unnoticed might seal, or remove, behind the unsealing. */
 static enum step_next ask_all(struct purge_op *p, enum phase phase, struct call *whole)
 {
     p->phase = phase;
     p->sealed = phase != PHASE_UNSEAL;
     call_group_init(&p->group, whole);
-    call_on_cancel(whole, stop, p);
     for (size_t i = 0; i < p->count; i++) {
         struct purge_node *n = &p->nodes[i];
         n->req = (struct bucket_purge_req){.arena = p->req->arena,
