@@ -131,6 +131,16 @@ static enum step_next rpc_check(struct op *op)
     return (e = check_shape(r)) != ERR_OK ? op_fail(op, e) : op_go(op, rpc_fence);
 }
 
+/* The newest epoch may be known here from another request only; what is refused is older by one at least. */
+static enum err refuse_epoch(struct rpc_req *r)
+{
+    const struct map *map = members_map(r->rpc->env.members);
+
+    r->newer = map->epoch > r->epoch ? map->epoch : r->epoch + 1;
+    map_release(map);
+    return ERR_STALE_EPOCH;
+}
+
 static enum step_next rpc_fence(struct op *op)
 {
     struct rpc_req *r = req_of(op);
@@ -143,13 +153,8 @@ static enum step_next rpc_fence(struct op *op)
         members_wait(r->rpc->env.members, &r->wait, op_try(op, rpc_fence));
         return STEP_WAIT;
     }
-    if (e != ERR_OK) {
-        /* the newest epoch may be known here from another request only; what is refused is older by one at least */
-        map = members_map(r->rpc->env.members);
-        r->newer = map->epoch > r->epoch ? map->epoch : r->epoch + 1;
-        map_release(map);
-        return op_fail(op, e);
-    }
+    if (e != ERR_OK)
+        return op_fail(op, e == ERR_STALE_EPOCH ? refuse_epoch(r) : e);
     map_release(map);
     if (r->in_header) {
         hash_init(&r->hash, HASH_SHA256);
@@ -221,13 +226,29 @@ static enum step_next rpc_run(struct op *op)
     return STEP_WAIT;
 }
 
+/* What a read did not find may have moved away while it looked: by a map that is not the newest any more, absence is no answer. What it
+ * found is right whatever came meanwhile. */
+static enum err still_right(struct rpc_req *r, enum err e)
+{
+    bool lists = r->method == WIRE_obj_list || r->method == WIRE_upload_list;
+    const struct map *map = NULL;
+
+    if (!wire_is_read(r->method) || !(e == ERR_NO_SUCH_KEY || e == ERR_NO_SUCH_UPLOAD || (e == ERR_OK && lists)))
+        return e;
+    if (members_fence(r->rpc->env.members, r->epoch, &map) == ERR_STALE_EPOCH)
+        return refuse_epoch(r);
+    map_release(map);
+    return e;
+}
+
 static enum step_next rpc_ran(struct op *op)
 {
     struct rpc_req *r = req_of(op);
+    enum err e = still_right(r, op->call.err);
 
     r->ran = true;
-    if (op->call.err != ERR_OK)
-        return op_fail(op, op->call.err);
+    if (e != ERR_OK)
+        return op_fail(op, e);
     wire_put_res(r->method, &r->out, r->res);
     if (buf_err(&r->out) != ERR_OK) {
         log_error(r->http->arena->id, "an answer is too long for a node", "method=" STR_FMT,

@@ -85,6 +85,22 @@ static void probe_delete(struct store *s, const struct obj_delete_req *req, stru
     call_finish(c, ERR_IO);
 }
 
+/* The map changes while they look. */
+static void probe_head(struct store *s, const struct obj_head_req *req, struct obj_head_res *res, struct call *c)
+{
+    (void)s, (void)res;
+    f.gateway.coming = ++f.target.epoch;
+    call_finish(c, str_eq(req->key, STR("there")) ? ERR_OK : ERR_NO_SUCH_KEY);
+}
+
+static void probe_list(struct store *s, const struct obj_list_req *req, struct obj_list_res *res, struct call *c)
+{
+    (void)s, (void)req;
+    f.gateway.coming = ++f.target.epoch;
+    *res = (struct obj_list_res){0};
+    call_finish(c, ERR_OK);
+}
+
 static void probe_close(struct store *s)
 {
     (void)s;
@@ -96,6 +112,8 @@ static int setup_probe(void **state)
                                          .obj_import = probe_import,
                                          .obj_get = probe_get,
                                          .obj_delete = probe_delete,
+                                         .obj_head = probe_head,
+                                         .obj_list = probe_list,
                                          .close = probe_close};
 
     (void)state;
@@ -582,6 +600,23 @@ static void who_chose_by_a_map_chooses_again(void **state)
     assert_err(get(STR("other")), ERR_STALE_EPOCH);
 }
 
+static void what_may_have_moved_meanwhile_is_not_missing(void **state)
+{
+    struct obj_head_req head = kit_get_req(&kit, STR("gone")).head;
+    struct obj_head_res headed = {0};
+    struct obj_list_req list = {.arena = &kit.arena, .bucket = kit.bucket, .max = 10};
+    struct obj_list_res listed = {0};
+
+    (void)state;
+    remote_store_at(f.remote, 5);
+    assert_err(KIT_CALL(&kit, obj_head, &head, &headed), ERR_STALE_EPOCH);
+    remote_store_at(f.remote, 6);
+    assert_err(KIT_CALL(&kit, obj_list, &list, &listed), ERR_STALE_EPOCH);
+    remote_store_at(f.remote, 7);
+    head.key = STR("there");
+    assert_err(KIT_CALL(&kit, obj_head, &head, &headed), ERR_OK);
+}
+
 static void a_newer_sender_makes_the_target_fetch_the_map(void **state)
 {
     (void)state;
@@ -716,6 +751,7 @@ int main(void)
         TEST(a_stale_sender_refreshes_and_repeats),
         TEST(a_target_may_have_heard_of_a_newer_epoch),
         TEST(who_chose_by_a_map_chooses_again),
+        PROBE(what_may_have_moved_meanwhile_is_not_missing),
         TEST(a_newer_sender_makes_the_target_fetch_the_map),
         TEST(nodes_that_are_not_there),
         TEST(other_keys_are_our_fault),
