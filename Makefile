@@ -3,7 +3,7 @@ DATA ?= ./sluice-data
 ARGS ?=
 SECONDS_PER_TARGET ?= 60
 
-.PHONY: all build run test bench fuzz soak setup format clean
+.PHONY: all build run cluster test bench fuzz soak setup format clean
 all: build
 
 setup:
@@ -16,8 +16,13 @@ build: setup
 run: build
 	@exec build/release/sluice serve --data "$(DATA)" $(ARGS)
 
+# Two gateways, four targets and etcd as processes on this machine, until Ctrl-C. ARGS: --dir DIR, --targets N, ...
+cluster: build
+	@scripts/setup cluster
+	@exec scripts/cluster $(ARGS)
+
 test:
-	@scripts/setup build test
+	@scripts/setup build test cluster
 	@scripts/test
 
 bench:
@@ -31,7 +36,7 @@ fuzz:
 
 # Everything random or long, much longer than in `make test`.
 soak:
-	@scripts/setup build test
+	@scripts/setup build test cluster
 	@scripts/soak
 
 format:

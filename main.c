@@ -6,6 +6,9 @@
 
 static const struct command commands[] = {
     {"serve", "--data DIR [--data DIR2...] [OPTIONS]", "Run an object store on this machine.", NULL, true, role_serve},
+    {"gateway", "--cluster-etcd URL... [OPTIONS]", "Serve S3 over the targets of a cluster.", NULL, true, role_gateway},
+    {"target", "--data DIR... --cluster-etcd URL... [OPTIONS]", "Keep objects as a part of a cluster.", NULL, true,
+     role_target},
     {"fsck", "[--rebuild] [--quick] --data DIR [--data DIR2...]", "Check the data directories of a stopped server.",
      "  --rebuild\n      Salvage the index, then add what content files say and the index lacks.\n"
      "  --quick\n      Do not read and hash the content.\n",

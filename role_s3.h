@@ -17,10 +17,10 @@ struct role_s3 {
     struct buckets *buckets;
     struct s3api_conf conf;
 };
-/* `dir` is where generated credentials are kept; empty: they are in the settings. Takes no part of `meta`, which outlives it.
- * Reads the clients' certificate too. */
+/* `dir` is where generated credentials are kept; empty: they are in the settings. Reads the clients' certificate too. */
 MUST_USE enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, struct str dir,
                                char why[ROLE_WHY_MAX]);
+/* After `meta` was closed. */
 void role_s3_close(struct role_s3 *s3);
 /* Opens the clients' listeners: r->front. */
 MUST_USE enum err role_s3_listen(struct role *r, const struct front_role *role, const struct control_role *control,

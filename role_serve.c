@@ -78,9 +78,9 @@ static void serve_close(struct role *r)
 {
     struct serve *v = CONTAINER(r, struct serve, role);
 
-    role_s3_close(&v->s3);
     if (v->meta)
         meta_close(v->meta);
+    role_s3_close(&v->s3);
     if (v->local)
         local_close(v->local);
 }

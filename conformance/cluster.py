@@ -61,8 +61,10 @@ class Node:
         self.name, self.home, self.port, self.command, self.env = name, home, port, command, env
         self.log_path = home / f"{name}.log"
         self.process: subprocess.Popen | None = None
+        self.asked = False
 
     def start(self) -> "Node":
+        self.asked = False
         with open(self.log_path, "ab") as log:
             # a session of its own: Ctrl-C is for whoever started the cluster, who then ends the nodes in order
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
@@ -76,8 +78,11 @@ class Node:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def send(self, number: int) -> None:
-        self.process.send_signal(number)
+    def ask_to_stop(self) -> None:
+        """Once: a second SIGTERM would end it at once."""
+        if self.running() and not self.asked:
+            self.asked = True
+            self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """As a crash."""
@@ -85,11 +90,10 @@ class Node:
         self.process.wait()
 
     def stop(self, timeout: float = 40.0) -> int:
-        """SIGTERM and wait; returns the exit code."""
+        """SIGTERM, unless it was sent, and wait; returns the exit code."""
         if self.process is None:
             return 0
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.ask_to_stop()
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -271,8 +275,7 @@ class Cluster:
         codes = {}
         for group in (self.gateways, self.targets, self.etcd):
             for n in group:
-                if n.running():
-                    n.send(signal.SIGTERM)
+                n.ask_to_stop()
             for n in group:
                 codes[n.name] = n.stop()
         return {name: code for name, code in codes.items() if code and not name.startswith("etcd")}

@@ -21,6 +21,10 @@ def pytest_addoption(parser):
     parser.addoption("--http-only", action="store_true", help="leave out what is repeated over TLS")
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "xdist_group(name): pytest-xdist, where it is there, keeps the tests of a group together")
+
+
 def pytest_report_header(config):
     return f"sluice binary: {srv.binary()}{', as a cluster' if config.getoption('--cluster') else ''}"
 

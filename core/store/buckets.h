@@ -20,8 +20,9 @@ struct bucket {
 };
 
 struct buckets;
-/* Loads the directory and follows it. `meta` must outlive it. Before loops run. */
+/* Loads the directory and follows it. Before loops run. */
 MUST_USE enum err buckets_open(struct meta *meta, struct buckets **out);
+/* When `meta` tells no more: it is closed already, or nobody writes to it. */
 void buckets_close(struct buckets *);
 
 /* From the cache, without waiting. `b`'s strs are copied into `arena`. ERR_NO_SUCH_BUCKET. */

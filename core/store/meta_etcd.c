@@ -273,6 +273,7 @@ static bool take_endpoints(struct meta_etcd *m, const struct meta_etcd_conf *con
 }
 
 static const struct meta_ops etcd_ops = {.name = "etcd",
+                                         .shared = true,
                                          .get = etcd_get,
                                          .put = etcd_put,
                                          .list = etcd_list,

@@ -1,0 +1,186 @@
+/* `sluice target`: the disks of one machine as a part of a cluster. Speaks with other nodes only, never S3. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "base/mem.h"
+#include "cli/identity.h"
+#include "role_cluster.h"
+#include "target/local.h"
+#include "target/rpc.h"
+
+struct target {
+    struct role role;
+    struct str id;
+    struct local *local;
+    struct role_cluster cluster;
+};
+
+/* One loop's part. */
+struct lane {
+    struct http_handler handler;
+    struct target *target;
+    struct control *control;
+    struct peer_pool *peers;
+    struct store *mine;
+    struct rpc *rpc;
+};
+
+static void on_request(struct http_handler *h, struct http_req *req)
+{
+    struct lane *l = CONTAINER(h, struct lane, handler);
+    struct http_handler *rpc = rpc_handler(l->rpc);
+
+    if (control_takes(l->control, req->path))
+        control_request(l->control, req);
+    else
+        rpc->on_request(rpc, req);
+}
+
+static void *lane_open(void *arg, struct loop *loop, struct control *control, struct http_handler **handler)
+{
+    struct target *t = arg;
+    struct lane *l = NEW(struct lane);
+
+    l->handler.on_request = on_request;
+    l->target = t;
+    l->control = control;
+    l->peers = role_cluster_peers(&t->cluster, loop);
+    l->mine = local_store(t->local, loop);
+    l->rpc = rpc_new(&(struct rpc_env){loop, l->mine, t->cluster.members, t->role.settings.cluster_secret});
+    *handler = &l->handler;
+    return l;
+}
+
+static void lane_close(void *lane)
+{
+    struct lane *l = lane;
+
+    rpc_free(l->rpc);
+    store_close(l->mine);
+    peer_pool_free(l->peers);
+    free(l);
+}
+
+/* ---- joining ---- */
+
+/* Of all disks, in GiB. Data directories that share one count once. */
+static uint32_t capacity(const struct config_list *data)
+{
+    enum { GIB_SHIFT = 30 };
+    uint64_t bytes = 0;
+    struct statvfs fs;
+    struct stat st, other;
+
+    for (size_t i = 0; i < data->count; i++) {
+        bool shared = false;
+        if (statvfs(data->items[i].p, &fs) != 0 || stat(data->items[i].p, &st) != 0)
+            continue; /* it was open a moment ago; what remains counts */
+        for (size_t k = 0; k < i && !shared; k++)
+            shared = stat(data->items[k].p, &other) == 0 && other.st_dev == st.st_dev;
+        bytes += shared ? 0 : (uint64_t)fs.f_blocks * fs.f_frsize;
+    }
+    bytes >>= GIB_SHIFT;
+    return bytes == 0 ? 1 : bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
+}
+
+static enum err join(struct target *t, char why[ROLE_WHY_MAX])
+{
+    const struct settings *s = &t->role.settings;
+    struct str bound = str_z(front_bound(t->role.front, 0));
+    struct map_node self = {.id = t->id,
+                            .zone = s->cluster_zone,
+                            .address = s->cluster_advertise.n ? s->cluster_advertise : bound,
+                            .public_address = s->cluster_public_address,
+                            .weight = s->cluster_weight ? s->cluster_weight : capacity(&s->data),
+                            .state = NODE_ACTIVE};
+
+    return members_join(t->cluster.members, &self, why);
+}
+
+/* ---- life ---- */
+
+static enum err open_data(struct target *t, char why[ROLE_WHY_MAX])
+{
+    struct role *r = &t->role;
+    struct local_conf conf = r->settings.store;
+    enum err e;
+
+    conf.mountpaths = r->settings.data.items;
+    conf.mountpath_count = r->settings.data.count;
+    conf.io = r->io;
+    conf.cpu = r->cpu;
+    if ((e = local_open(&conf, &t->local, why)) != ERR_OK)
+        return e;
+    return identity_get(&r->arena, r->settings.data.items[0], &t->id, why);
+}
+
+static enum err open_front(struct target *t, char why[ROLE_WHY_MAX])
+{
+    struct role *r = &t->role;
+    const struct settings *s = &r->settings;
+    struct front_conf conf = {.threads = s->threads,
+                              .limits = s->limits,
+                              .io = r->io,
+                              .cpu = r->cpu,
+                              .role = {lane_open, lane_close, t},
+                              .control = role_cluster_control(&t->cluster)};
+    enum err e;
+
+    if ((e = role_open_tls(r, 1, s->cluster_tls_cert, s->cluster_tls_key, why)) != ERR_OK)
+        return e;
+    conf.listen[0] = (struct front_listen){s->cluster_internal_listen, r->tls[1]};
+    if (conf.limits.head_max < WIRE_HEAD_MAX)
+        conf.limits.head_max = WIRE_HEAD_MAX;
+    return front_open(&conf, &r->front, why);
+}
+
+static enum err target_open(struct role *r, char why[ROLE_WHY_MAX])
+{
+    struct target *t = CONTAINER(r, struct target, role);
+    enum err e;
+
+    if ((e = open_data(t, why)) != ERR_OK || (e = role_cluster_open(&t->cluster, r, t->id, why)) != ERR_OK ||
+        (e = open_front(t, why)) != ERR_OK)
+        return e;
+    return join(t, why); /* requests that come at once wait in the listener's queue for the loops to start */
+}
+
+static void target_serving(const struct role *r)
+{
+    const struct target *t = (const struct target *)r;
+    const struct settings *s = &r->settings;
+    const char *bound = front_bound(r->front, 0);
+
+    printf("sluice %s target " STR_FMT " serves nodes at %s\n", SLUICE_VERSION, STR_ARG(t->id), bound);
+    fflush(stdout);
+    log_info(STR_NONE, "serving", "version=%s role=target id=" STR_FMT " listen=%s advertise=%s threads=%u disks=%zu",
+             SLUICE_VERSION, STR_ARG(t->id), log_quote(str_z(bound)), log_quote(s->cluster_advertise), s->threads,
+             s->data.count);
+    if (s->store.durability == DURABILITY_ASYNC)
+        log_warn(STR_NONE, "durability is async: a power cut may lose the last seconds of answered writes", "%s", "");
+}
+
+static void target_leave(struct role *r)
+{
+    members_leave(CONTAINER(r, struct target, role)->cluster.members);
+}
+
+static void target_close(struct role *r)
+{
+    struct target *t = CONTAINER(r, struct target, role);
+
+    role_cluster_close(&t->cluster);
+    if (t->local)
+        local_close(t->local);
+}
+
+int role_target(int argc, char **argv)
+{
+    static const struct role_kind kind = {settings_check_target, target_open, target_serving, target_leave,
+                                          target_close};
+    struct target t = {.local = NULL};
+
+    return role_main(&t.role, &kind, argc, argv);
+}
