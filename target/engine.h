@@ -84,6 +84,7 @@ void local_obj_get(struct store *, const struct obj_get_req *, struct obj_get_re
 void local_obj_put(struct store *, const struct obj_put_req *, struct obj_put_res *, struct call *);
 void local_obj_delete(struct store *, const struct obj_delete_req *, struct obj_delete_res *, struct call *);
 void local_obj_copy(struct store *, const struct obj_copy_req *, struct obj_copy_res *, struct call *);
+void local_obj_import(struct store *, const struct obj_import_req *, struct obj_import_res *, struct call *);
 void local_obj_list(struct store *, const struct obj_list_req *, struct obj_list_res *, struct call *);
 void local_upload_create(struct store *, const struct upload_create_req *, struct upload_create_res *, struct call *);
 void local_upload_part(struct store *, const struct upload_part_req *, struct upload_part_res *, struct call *);

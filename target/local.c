@@ -213,6 +213,7 @@ static const struct store_ops local_ops = {
     .obj_put = local_obj_put,
     .obj_delete = local_obj_delete,
     .obj_copy = local_obj_copy,
+    .obj_import = local_obj_import,
     .obj_list = local_obj_list,
     .upload_create = local_upload_create,
     .upload_part = local_upload_part,

@@ -112,6 +112,7 @@ void membody_read(struct membody *b, struct call *whole);
 void membody_release(struct membody *b);
 
 /* The methods in files of their own. */
+void memstore_obj_import(struct store *, const struct obj_import_req *, struct obj_import_res *, struct call *);
 void memstore_obj_list(struct store *, const struct obj_list_req *, struct obj_list_res *, struct call *);
 void memstore_upload_list(struct store *, const struct upload_list_req *, struct upload_list_res *, struct call *);
 void memstore_upload_create(struct store *, const struct upload_create_req *, struct upload_create_res *,

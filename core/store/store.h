@@ -101,7 +101,8 @@ struct obj_copy_res {
 };
 
 /* Makes the very object that another node holds: everything of `info` is kept as it is, mtime, ETag, checksum and parts included.
- * Answers ERR_OK without writing when the object that is here has the same mtime and ETag or a newer mtime: *kept tells. */
+ * Answers ERR_OK without writing, maybe without reading the body, when the object that is here is as new or newer by its mtime:
+ * *kept tells. ERR_BAD_DIGEST: the content is not what info and parts say, or those contradict each other. */
 struct obj_import_req {
     struct arena *arena;
     struct bucket_id bucket;
@@ -109,9 +110,8 @@ struct obj_import_req {
     struct object_info info;
     const struct part_info *parts; /* as obj_head gives them */
     uint32_t part_count;
-    struct source *body; /* info.size bytes; not closed */
-    struct body_check
-        *check; /* never NULL: digests that the sender knows; a single PUT's MD5 is compared with info.etag */
+    struct source *body;      /* info.size bytes; not closed */
+    struct body_check *check; /* never NULL: further digests that the sender knows; none of a multipart object */
 };
 struct obj_import_res {
     bool kept; /* what was here already */

@@ -16,6 +16,8 @@ int store_contract_run(struct contract_env *env)
         failed += contract_uploads(env);
         failed += contract_completes(env);
     }
+    if (!(env->skip & CONTRACT_NO_IMPORT))
+        failed += contract_imports(env);
     failed += contract_buckets(env);
     return failed;
 }

@@ -12,6 +12,7 @@ enum { /* parts of the contract that a store may not have yet */
        CONTRACT_NO_COPY = 1 << 0,
        CONTRACT_NO_UPLOADS = 1 << 1,
        CONTRACT_NO_PURGE = 1 << 2,
+       CONTRACT_NO_IMPORT = 1 << 3,
 };
 
 struct contract_env {

@@ -1,0 +1,46 @@
+/* import.h - what every store does alike when it makes an object as another node has it.
+ *
+ * Shape    import_check() before a byte is read, then the content part by part through import_window(), each compared with
+ *          import_compare(); last the commit, which asks import_keeps().
+ * Owns     a window is its owner's and only looks at the body.
+ * Errors   ERR_BAD_DIGEST: the description contradicts itself, or the content the description.
+ * Thread   the loop of the call; import_check() and import_compare() are pure.
+ */
+#ifndef SLUICE_STORE_IMPORT_H
+#define SLUICE_STORE_IMPORT_H
+
+#include "store/store.h"
+
+/* Sizes add up, and the whole's ETag and checksum follow from those of the parts. Hashes up to PARTS_MAX digests: for a pool
+ * when there are many parts. */
+MUST_USE enum err import_check(const struct obj_import_req *req);
+/* Whether what is here stays. */
+static inline bool import_keeps(const struct object_info *here, const struct object_info *info)
+{
+    return here->mtime_ns >= info->mtime_ns;
+}
+
+/* What one piece of content must be: a part, or the whole of an object made by a single PUT. */
+struct import_piece {
+    uint64_t size;
+    struct etag etag;
+    struct digest checksum; /* alg HASH_NONE: none is known */
+};
+/* Number of pieces: parts, or 1. */
+uint32_t import_pieces(const struct obj_import_req *req);
+struct import_piece import_piece(const struct obj_import_req *req, uint32_t i);
+MUST_USE enum err import_compare(const struct import_piece *want, uint64_t size, const struct digest *md5,
+                                 const struct digest *checksum);
+
+/* The next `size` bytes of a body that is somebody else's. Closing it does nothing. */
+struct import_window {
+    struct source source;
+    struct source *inner;
+    uint64_t left;
+    size_t *n;
+    struct call *whole;
+    struct call call;
+};
+struct source *import_window(struct import_window *w, struct source *inner, uint64_t size);
+
+#endif
