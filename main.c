@@ -13,6 +13,17 @@ static const struct command commands[] = {
      "  --rebuild\n      Salvage the index, then add what content files say and the index lacks.\n"
      "  --quick\n      Do not read and hash the content.\n",
      false, command_fsck},
+    {"cluster", "status [--json] | maintenance ID | activate ID | decommission ID | remove ID --yes [OPTIONS]",
+     "Show the targets of a cluster, or change what they are.",
+     "  status\n      Epoch, whether objects are moving, and each target. Exit code 3 when objects are out of reach: "
+     "a\n"
+     "      target is not alive or in maintenance, or there is none.\n"
+     "  --json\n      The same for programs.\n"
+     "  maintenance ID\n      The target keeps its objects but is not asked for them, until it is activated.\n"
+     "  activate ID\n      Ends maintenance; keeps a target that was being decommissioned.\n"
+     "  decommission ID\n      Moves the target's objects to the others, then it leaves the cluster.\n"
+     "  remove ID --yes\n      Gives up a dead target and what only it held, for good.\n",
+     true, command_cluster},
     {"config", "[--print | --markdown] [OPTIONS]", "Print every option, its value and where it came from.",
      "  --print\n      As YAML that could be used as a file; the default.\n"
      "  --markdown\n      All options with their defaults as a documentation page.\n",
