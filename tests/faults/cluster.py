@@ -1,0 +1,184 @@
+"""Starts a real cluster as processes on loopback: etcd, gateways, targets; each can be killed, paused and started again."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conformance"))
+
+import server as srv  # noqa: E402
+
+SECRET = "the cluster's secret of this test"
+
+
+class Process:
+    """One process with its log; `ready` is asked until it says yes."""
+
+    def __init__(self, name, home: Path, args, env=None, ready=None):
+        self.name, self.args, self.env, self.ready = name, [str(a) for a in args], env or {}, ready
+        self.log_path = home / f"{name}.log"
+        self.process: subprocess.Popen | None = None
+
+    def start(self, wait=60.0):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.args, stdout=log, stderr=log, env={**os.environ, **self.env})
+        return self.wait_ready(wait) if wait else self
+
+    def wait_ready(self, wait=60.0):
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.tail()}")
+            if self.ready is None or self.ready():
+                return self
+            time.sleep(0.05)
+        raise RuntimeError(f"{self.name} did not become ready:\n{self.tail()}")
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self, timeout=40.0):
+        if self.process is None:
+            return 0
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise RuntimeError(f"{self.name} did not end after SIGTERM:\n{self.tail()}")
+        self.process = None
+        return code
+
+    def tail(self, n=40):
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-n:])
+
+
+def http_ok(url):
+    try:
+        with urllib.request.urlopen(url, timeout=2) as r:
+            return r.status == 200
+    except OSError:
+        return False
+
+
+class Cluster:
+    def __init__(self, targets=3, gateways=2, etcds=1, lease="2s", extra=()):
+        if not shutil.which("etcd"):
+            raise RuntimeError("etcd is not installed")
+        self.home = Path(tempfile.mkdtemp(prefix="sluice-cluster-"))
+        self.lease, self.extra = lease, list(extra)
+        self.etcds = self._etcds(etcds)
+        self.targets: list[Process] = []
+        self.gateways: list[Process] = []
+        self.ports: list[int] = []
+        self.counts = targets, gateways
+
+    # ---- parts ----
+
+    def _etcds(self, n):
+        ports = [(srv.free_port(), srv.free_port()) for _ in range(n)]
+        self.etcd_urls = [f"http://127.0.0.1:{c}" for c, _ in ports]
+        members = ",".join(f"e{i}=http://127.0.0.1:{p}" for i, (_, p) in enumerate(ports))
+        out = []
+        for i, (c, p) in enumerate(ports):
+            args = ["etcd", "--name", f"e{i}", "--data-dir", self.home / f"e{i}", "--listen-client-urls", f"http://127.0.0.1:{c}",
+                    "--advertise-client-urls", f"http://127.0.0.1:{c}", "--listen-peer-urls", f"http://127.0.0.1:{p}",
+                    "--initial-advertise-peer-urls", f"http://127.0.0.1:{p}", "--initial-cluster", members,
+                    "--logger", "zap", "--log-level", "warn"]
+            out.append(Process(f"etcd{i}", self.home, args, ready=lambda c=c: http_ok(f"http://127.0.0.1:{c}/health")))
+        return out
+
+    def _env(self):
+        return {"SLUICE_ACCESS_KEY": srv.ACCESS_KEY, "SLUICE_SECRET_KEY": srv.SECRET_KEY, "SLUICE_CLUSTER_SECRET": SECRET}
+
+    def _common(self):
+        etcd = [a for url in self.etcd_urls for a in ("--cluster-etcd", url)]
+        return [*etcd, "--cluster-lease", self.lease, *self.extra]
+
+    def add_target(self, zone=None) -> Process:
+        i, port = len(self.targets), srv.free_port()
+        args = [srv.binary(), "target", "--data", self.home / f"t{i}", "--cluster-internal-listen", f"127.0.0.1:{port}", *self._common()]
+        args += ["--cluster-weight", "100", *(["--cluster-zone", zone] if zone else [])]
+        t = Process(f"target{i}", self.home, args, self._env(), lambda: http_ok(f"http://127.0.0.1:{port}/v1/health?ready"))
+        t.address = f"127.0.0.1:{port}"
+        self.targets.append(t)
+        return t
+
+    def add_gateway(self) -> Process:
+        port = srv.free_port()
+        args = [srv.binary(), "gateway", "--listen", f"127.0.0.1:{port}", *self._common()]
+        g = Process(f"gateway{len(self.gateways)}", self.home, args, self._env(), lambda: http_ok(f"http://127.0.0.1:{port}/v1/health?ready"))
+        g.port, g.url = port, f"http://127.0.0.1:{port}"
+        self.gateways.append(g)
+        return g
+
+    # ---- life ----
+
+    def start(self):
+        for e in self.etcds:
+            e.start(wait=0)
+        for e in self.etcds:
+            e.wait_ready()
+        for _ in range(self.counts[0]):
+            self.add_target().start(wait=0)  # together: they make the first placement
+        for t in self.targets:
+            t.wait_ready()
+        for _ in range(self.counts[1]):
+            self.add_gateway().start()
+        return self
+
+    def stop(self):
+        """Ends everything; raises when something did not end by itself."""
+        failed = []
+        for p in [*self.gateways, *self.targets, *self.etcds]:
+            try:
+                p.stop()
+            except RuntimeError as e:
+                failed.append(str(e))
+        if failed:
+            raise RuntimeError("\n".join(failed))
+
+    def clean(self):
+        for p in [*self.gateways, *self.targets, *self.etcds]:
+            p.kill()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    # ---- views ----
+
+    def view(self, gateway=0) -> dict:
+        with urllib.request.urlopen(f"{self.gateways[gateway].url}/v1/cluster", timeout=5) as r:
+            return json.load(r)
+
+    def command(self, *args) -> subprocess.CompletedProcess:
+        return subprocess.run([str(srv.binary()), "cluster", *map(str, args), *self._common()], env={**os.environ, **self._env()},
+                              capture_output=True, text=True, timeout=60)
+
+    def wait_settled(self, wait=120.0) -> dict:
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline:
+            view = self.view()
+            if not view["moving"]:
+                return view
+            time.sleep(0.2)
+        raise RuntimeError(f"still moving after {wait} s: {view}")
+
+    def check_sanitizer(self):
+        for p in [*self.gateways, *self.targets]:
+            text = p.log_path.read_text(errors="replace")
+            for word in ("AddressSanitizer", "runtime error:", "LeakSanitizer", "Assertion"):
+                assert word not in text, f"{p.name}: {text[-4000:]}"

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Faults of a whole cluster, with clients that compare every answer. `cluster_faults.py NAME... [--rounds N] [--seed N]`"""
+
+import argparse
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import cluster as cl  # noqa: E402
+import exact  # noqa: E402
+import oracle as orc  # noqa: E402
+import server as srv  # noqa: E402
+
+BUCKET = "faults"
+RECOVERY_S = 2.0  # beyond the lease
+
+
+class Run:
+    """A cluster with a bucket and a crowd of clients."""
+
+    def __init__(self, seed, **kw):
+        self.cluster = cl.Cluster(**kw)
+        self.seed = seed
+
+    def __enter__(self):
+        try:
+            self.cluster.start()
+            urls = [g.url for g in self.cluster.gateways]
+            orc.client(urls[0], srv.ACCESS_KEY, srv.SECRET_KEY).create_bucket(Bucket=BUCKET)
+            self.wait_bucket(urls)
+            self.crowd = exact.Crowd(urls, srv.ACCESS_KEY, srv.SECRET_KEY, BUCKET, seed=self.seed)
+        except BaseException:
+            self.cluster.clean()
+            raise
+        return self
+
+    def wait_bucket(self, urls):
+        """The other gateways hear of a new bucket through their watch."""
+        for url in urls:
+            s3 = orc.client(url, srv.ACCESS_KEY, srv.SECRET_KEY)
+            deadline = time.monotonic() + 5
+            while BUCKET not in [b["Name"] for b in s3.list_buckets()["Buckets"]]:
+                assert time.monotonic() < deadline, "a gateway does not see the bucket"
+                time.sleep(0.05)
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            try:
+                self.cluster.stop()
+                self.cluster.check_sanitizer()
+            finally:
+                self.cluster.clean()
+        else:
+            for p in [*self.cluster.gateways, *self.cluster.targets]:
+                print(f"--- {p.name}\n{p.tail(15)}", file=sys.stderr)
+            self.cluster.clean()
+
+
+def kill_one(args) -> str:
+    """kill -9 of any one process at a time: no wrong answer, nothing acknowledged lost, errors in between can be retried."""
+    rnd = random.Random(args.seed)
+    with Run(args.seed, targets=3, gateways=2, etcds=3) as run:
+        for _ in range(args.rounds):
+            run.crowd.start()
+            time.sleep(rnd.uniform(0.5, 1.5))
+            victim = rnd.choice([*run.cluster.targets, *run.cluster.gateways, *run.cluster.etcds])
+            victim.kill()
+            time.sleep(rnd.uniform(0.2, 4.0))
+            victim.start()
+            time.sleep(1.0)
+            run.crowd.pause()
+            run.crowd.check()
+        run.crowd.settle()
+        return f"{args.rounds} rounds, {run.crowd.text()}"
+
+
+def kill_all_targets(args) -> str:
+    """All targets killed at once and started again: everything acknowledged is there."""
+    with Run(args.seed, targets=3) as run:
+        for _ in range(max(1, args.rounds // 3)):
+            run.crowd.start()
+            time.sleep(2)
+            for t in run.cluster.targets:
+                t.kill()
+            time.sleep(0.5)
+            for t in run.cluster.targets:
+                t.start()
+            time.sleep(1)
+            run.crowd.settle()
+        return run.crowd.text()
+
+
+def etcd_away(args) -> str:
+    """etcd is gone: reads and writes go on, making a bucket fails clearly; it works again afterwards."""
+    with Run(args.seed, targets=2) as run:
+        run.crowd.start()
+        time.sleep(1)
+        before = sum(c.refused for c in run.crowd.clients)
+        for e in run.cluster.etcds:
+            e.kill()
+        time.sleep(8)  # well beyond the lease
+        try:
+            orc.client(run.cluster.gateways[0].url, srv.ACCESS_KEY, srv.SECRET_KEY).create_bucket(Bucket="while-away")
+            raise AssertionError("a bucket was made without etcd")
+        except orc.ClientError as e:
+            assert e.response["ResponseMetadata"]["HTTPStatusCode"] == 503, e
+        assert sum(c.refused for c in run.crowd.clients) == before, "requests failed while etcd was away"
+        for e in run.cluster.etcds:
+            e.start()
+        time.sleep(4)
+        orc.client(run.cluster.gateways[1].url, srv.ACCESS_KEY, srv.SECRET_KEY).create_bucket(Bucket="afterwards")
+        run.crowd.settle()
+        return run.crowd.text()
+
+
+def paused(args) -> str:
+    """A target stops answering without being dead (SIGSTOP): its keys are refused with 503, others served; then it goes on."""
+    import signal
+    with Run(args.seed, targets=3) as run:
+        run.crowd.start()
+        time.sleep(1)
+        run.cluster.targets[1].signal(signal.SIGSTOP)
+        time.sleep(6)
+        run.cluster.targets[1].signal(signal.SIGCONT)
+        time.sleep(3)
+        run.crowd.settle()
+        assert max(c.longest_outage for c in run.crowd.clients) < 6 + 2 + RECOVERY_S + 2, run.crowd.text()
+        return run.crowd.text()
+
+
+CHECKS = {f.__name__.replace("_", "-"): f for f in (kill_one, kill_all_targets, etcd_away, paused)}
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("names", nargs="*", choices=[*CHECKS, []])
+    p.add_argument("--rounds", type=int, default=4)
+    p.add_argument("--seed", type=int, default=int(time.time()))
+    args = p.parse_args()
+    if not shutil.which("etcd"):
+        print("SKIP cluster faults: etcd is not installed")
+        return
+    failed = 0
+    for name in args.names or CHECKS:
+        began = time.monotonic()
+        try:
+            text = CHECKS[name](args)
+            print(f"PASS {name} {text} ({time.monotonic() - began:.1f} s)", flush=True)
+        except Exception as e:  # noqa: BLE001: each check is reported, whatever it met
+            failed += 1
+            print(f"FAIL {name} (--seed {args.seed}): {type(e).__name__}: {e}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
