@@ -85,6 +85,28 @@ static uint32_t capacity(const struct config_list *data)
     return bytes == 0 ? 1 : bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
 }
 
+/* Objects do not move yet: the targets that a cluster began with keep it, each with its weight. */
+static enum err check_placement(struct target *t, struct map_node *self, char why[ROLE_WHY_MAX])
+{
+    const struct map *map = members_map(t->cluster.members);
+    int at = map_find(map, t->id);
+    enum err e = ERR_OK;
+
+    if (map->share_count && at < 0) {
+        snprintf(why, ROLE_WHY_MAX,
+                 "the cluster has its targets already, and adding one is not possible yet because objects do not move; "
+                 "start all targets of a new cluster together");
+        e = ERR_NOT_IMPLEMENTED;
+    }
+    if (map->share_count && at >= 0 && map->nodes[at].weight != self->weight) {
+        log_warn(STR_NONE, "the weight of a target can't change yet", "weight=%u wanted=%u", map->nodes[at].weight,
+                 self->weight);
+        self->weight = map->nodes[at].weight;
+    }
+    map_release(map);
+    return e;
+}
+
 static enum err join(struct target *t, char why[ROLE_WHY_MAX])
 {
     const struct settings *s = &t->role.settings;
@@ -95,8 +117,9 @@ static enum err join(struct target *t, char why[ROLE_WHY_MAX])
                             .public_address = s->cluster_public_address,
                             .weight = s->cluster_weight ? s->cluster_weight : capacity(&s->data),
                             .state = NODE_ACTIVE};
+    enum err e = check_placement(t, &self, why);
 
-    return members_join(t->cluster.members, &self, why);
+    return e != ERR_OK ? e : members_join(t->cluster.members, &self, why);
 }
 
 /* ---- life ---- */
