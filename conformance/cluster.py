@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import time
@@ -26,8 +27,11 @@ def which(program: str) -> str:
     return path
 
 
-def get(port: int, path: str, timeout: float = 5.0) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
+def get(port: int, path: str, ca: Path | None = None, timeout: float = 5.0) -> tuple[int, bytes]:
+    if ca:
+        connection = http.client.HTTPSConnection(HOST, port, timeout=timeout, context=ssl.create_default_context(cafile=str(ca)))
+    else:
+        connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -60,6 +64,7 @@ class Node:
     def __init__(self, name: str, home: Path, port: int, command: list[str], env: dict[str, str]):
         self.name, self.home, self.port, self.command, self.env = name, home, port, command, env
         self.log_path = home / f"{name}.log"
+        self.ca: Path | None = None  # speaks TLS
         self.process: subprocess.Popen | None = None
         self.asked = False
 
@@ -103,7 +108,7 @@ class Node:
         return code
 
     def get(self, path: str) -> tuple[int, bytes]:
-        return get(self.port, path)
+        return get(self.port, path, self.ca)
 
     def answers(self, path: str) -> bool:
         try:
@@ -137,24 +142,25 @@ class Node:
 
 class Cluster:
     def __init__(self, gateways: int = 2, targets: int = 3, etcd: int = 1, directory: Path | None = None,
-                 ports: list[int] | None = None, shared_port: bool = False, tls: bool = False,
+                 ports: list[int] | None = None, shared_port: bool = False, tls: bool = False, node_tls: bool = False,
                  access_key: str | None = None, secret_key: str | None = None, extra: tuple[str, ...] = (),
                  env: dict[str, str] | None = None):
         """ports: of the gateways; default: any that are free. shared_port: all gateways on one port, among which the kernel
-        spreads connections. extra: further options of gateways and targets; env: variables of theirs."""
+        spreads connections. tls: a second listener of gateways; node_tls: between nodes. extra: further options of gateways and targets;
+        env: variables of theirs."""
         self.made = directory is None
         self.home = Path(directory or tempfile.mkdtemp(prefix="sluice-cluster-")).resolve()
         self.home.mkdir(parents=True, exist_ok=True)
         self.extra, self.more_env = list(extra), env or {}
-        self.shared_port, self.tls = shared_port, tls
+        self.shared_port, self.tls, self.node_tls = shared_port, tls, node_tls
         self.state_path = self.home / "cluster.json"
         self.state = json.loads(self.state_path.read_text()) if self.state_path.exists() else {
             "secret": secrets.token_hex(24), "access_key": access_key or "cluster" + secrets.token_hex(6).upper(),
             "secret_key": secret_key or secrets.token_urlsafe(30), "ports": {}}
         for i, port in enumerate(ports or []):
             self.state["ports"][f"gateway{i + 1}"] = port
-        self.cert, self.key = (self.home / "cert.pem", self.home / "key.pem") if tls else (None, None)
-        if tls and not self.cert.exists():
+        self.cert, self.key = (self.home / "cert.pem", self.home / "key.pem") if tls or node_tls else (None, None)
+        if self.cert and not self.cert.exists():
             make_certificate(self.home)
         self.etcd = self._etcd(etcd)
         self.targets = [self._target(i + 1) for i in range(targets)]
@@ -197,9 +203,11 @@ class Cluster:
 
     def _target(self, i: int) -> Node:
         name = f"target{i}"
+        tls = ["--cluster-tls-cert", str(self.cert), "--cluster-tls-key", str(self.key), "--cluster-tls-ca", str(self.cert)]
         node = Node(name, self.home, self._port(name), [
             str(binary()), "target", "--data", str(self.home / name),
-            "--cluster-internal-listen", f"{HOST}:{self._port(name)}", *self.extra], self.env)
+            "--cluster-internal-listen", f"{HOST}:{self._port(name)}", *(tls if self.node_tls else []), *self.extra], self.env)
+        node.ca = self.cert if self.node_tls else None
         node.data = self.home / name
         return node
 
@@ -210,6 +218,8 @@ class Cluster:
         args = [str(binary()), "gateway", "--listen", f"{HOST}:{port}"]
         if self.tls:
             args += ["--tls-listen", f"{HOST}:{self._port(shared + '-tls')}", "--tls-cert", str(self.cert), "--tls-key", str(self.key)]
+        if self.node_tls:
+            args += ["--cluster-tls-ca", str(self.cert)]
         if self.shared_port:
             args += ["--cluster-share-listen"]
         return Node(name, self.home, port, [*args, *self.extra], {

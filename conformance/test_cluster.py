@@ -190,6 +190,24 @@ def test_a_target_refuses_the_unsigned(cluster):
         c.close()
 
 
+def test_tls_between_nodes():
+    c = cl.Cluster(gateways=1, targets=2, etcd=1, node_tls=True).start()
+    try:
+        s3 = client(c, 0)
+        s3.create_bucket(Bucket="tls")
+        for size in (0, 1000, 3 << 20):
+            body = os.urandom(size)
+            s3.put_object(Bucket="tls", Key=f"k{size}", Body=body)
+            assert s3.get_object(Bucket="tls", Key=f"k{size}")["Body"].read() == body
+        assert s3.list_objects_v2(Bucket="tls")["KeyCount"] == 3
+        with pytest.raises(OSError):  # nothing is told in the clear
+            cl.get(c.targets[0].port, "/v1/health")
+        assert c.stop() == {}
+    finally:
+        c.kill()
+        c.clean()
+
+
 # ---- nodes die and come back: the last tests, in this order ----
 
 def spread(s3, bucket, n=30) -> dict[str, bytes]:

@@ -6,13 +6,6 @@
 
 enum { STATES = NODE_LEAVING + 1 };
 
-static const char *state_name(enum node_state s)
-{
-    static const char *const names[STATES] = {"active", "maintenance", "leaving"};
-
-    return names[s];
-}
-
 void view_json(const struct view *v, struct buf *out)
 {
     const struct map *m = members_map(v->members);
@@ -34,7 +27,7 @@ void view_json(const struct view *v, struct buf *out)
         js_key(out, STR("zone"));
         js_str(out, n->zone);
         js_key(out, STR("state"));
-        js_str(out, str_z(state_name(n->state)));
+        js_str(out, node_state_name(n->state));
         js_key(out, STR("alive"));
         js_bool(out, members_alive(v->members, n->id));
         js_key(out, STR("weight"));
@@ -65,7 +58,8 @@ void view_metrics(const struct view *v, struct buf *out)
              m->previous_count > 0);
     buf_add_z(out, "# HELP sluice_cluster_nodes Targets in the map.\n# TYPE sluice_cluster_nodes gauge\n");
     for (unsigned i = 0; i < STATES; i++)
-        buf_addf(out, "sluice_cluster_nodes{state=\"%s\"} %u\n", state_name((enum node_state)i), states[i]);
+        buf_addf(out, "sluice_cluster_nodes{state=\"" STR_FMT "\"} %u\n", STR_ARG(node_state_name((enum node_state)i)),
+                 states[i]);
     buf_addf(out,
              "# HELP sluice_cluster_nodes_alive Targets in the map whose lease is held.\n"
              "# TYPE sluice_cluster_nodes_alive gauge\nsluice_cluster_nodes_alive %u\n",
