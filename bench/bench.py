@@ -314,7 +314,60 @@ def bench_memory(args, home):
         server.clean()
 
 
-BENCHES = {"get": bench_get, "put-large": bench_put_large, "put-small": bench_put_small, "list": bench_list, "memory": bench_memory}
+def hop_runs(args, fronts, path, size):
+    """Runs of all servers interleaved: for each a list of rates and one of what its CPU costs."""
+    got = {name: ([], []) for name in fronts}
+    for _ in range(args.runs):
+        for name, (port, pid) in fronts.items():
+            before = peers.cpu_seconds(pid)
+            r = peers.wrk(port, path, args.seconds)
+            took = peers.cpu_seconds(pid) - before
+            rates, costs = got[name]
+            rates.append(r["rate"] if size <= 4096 else r["mb_s"])
+            costs.append(took * 1e6 / (r["rate"] * args.seconds) if size <= 4096 else took * 1000 / (r["mb_s"] * args.seconds))
+    return got
+
+
+def bench_hop(args, home):
+    """GET through a gateway and a target, against nginx in front of nginx and against one process that has the data."""
+    import cluster as cl
+    root = home / "www"
+    root.mkdir()
+    cluster = cl.Cluster(1, 1, 1, home / "cluster", env={"SLUICE_AUTH": "none", "SLUICE_THREADS": "1"})
+    for nodes, cpu in ((cluster.gateways, peers.SERVER_CPU), (cluster.targets, peers.CLIENT_CPU)):
+        for n in nodes:
+            n.command = ["taskset", "-c", cpu, *n.command]
+    alone = peers.Sluice(home / "alone", cpu=peers.SERVER_CPU, extra=("--threads", "1", "--auth", "none"))
+    origin = peers.Nginx(home / "origin", root, 1, peers.CLIENT_CPU)
+    proxy = peers.NginxProxy(home / "proxy", origin.port, peers.SERVER_CPU)
+    try:
+        cluster.start(), alone.start()
+        gateway = cluster.gateways[0]
+        (root / "hop").mkdir()
+        for port in (gateway.port, alone.port):
+            peers.request(port, "PUT", "/hop")
+        for label, size in (SIZES[0], SIZES[2], SIZES[3]):
+            path, body = f"/hop/f{size}", os.urandom(size)
+            (root / path[1:]).write_bytes(body)
+            for port in (gateway.port, alone.port):
+                peers.request(port, "PUT", path, body)
+            got = hop_runs(args, {"hop": (gateway.port, gateway.pid), "alone": (alone.port, alone.process.pid),
+                                  "nginx": (proxy.port, proxy.process.pid)}, path, size)
+            unit, cost = (" req/s", "us per request") if size <= 4096 else (" MB/s", "s per GB")
+            (rates, costs), (a_rates, a_costs), (n_rates, n_costs) = got["hop"], got["alone"], got["nginx"]
+            row(f"GET {label} through gateway and target", spread(rates, unit), "nginx, nginx " + spread(n_rates), f"{median(rates) / median(n_rates):.2f}", "")
+            row(f"GET {label}, the same against sluice without a hop", spread(rates, unit), "sluice " + spread(a_rates), f"{median(rates) / median(a_rates):.2f}", "")
+            row(f"GET {label}, CPU of the gateway alone, {cost}", f"{median(costs):.2f}",
+                f"nginx {median(n_costs):.2f}, no hop {median(a_costs):.2f}", f"{median(costs) / median(n_costs):.2f}", "")
+    finally:
+        proxy.stop(), origin.stop()
+        cluster.stop()
+        cluster.kill()
+        alone.stop()
+        alone.clean()
+
+
+BENCHES = {"get": bench_get, "put-large": bench_put_large, "put-small": bench_put_small, "list": bench_list, "memory": bench_memory, "hop": bench_hop}
 
 
 def machine():

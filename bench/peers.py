@@ -46,6 +46,8 @@ class Sluice(srv.Server):
 class Nginx:
     """nginx with sendfile and an open file cache over a directory; PUT through its dav module."""
 
+    location, more = "dav_methods PUT; create_full_put_path on;", ""
+
     def __init__(self, home: Path, root: Path, workers: int, cpu=None):
         self.port = srv.free_port()
         self.home = home
@@ -66,10 +68,12 @@ http {{
     keepalive_requests 100000000;
     client_max_body_size 0;
     client_body_temp_path {home}/tmp;
+    proxy_temp_path {home}/tmp;
+    {self.more}
     server {{
         listen 127.0.0.1:{self.port} reuseport;
         root {root};
-        location / {{ dav_methods PUT; create_full_put_path on; }}
+        location / {{ {self.location} }}
     }}
 }}
 """)
@@ -87,6 +91,24 @@ http {{
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+
+class NginxProxy(Nginx):
+    """nginx in front of another server, on kept connections, with buffers for large bodies."""
+
+    location = ('proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; '
+                "proxy_buffers 8 256k; proxy_buffer_size 256k; proxy_max_temp_file_size 0;")
+
+    def __init__(self, home: Path, origin_port: int, cpu=None):
+        self.more = f"upstream origin {{ server 127.0.0.1:{origin_port}; keepalive 64; }}"
+        super().__init__(home, home, 1, cpu)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, its threads and its children."""
+    children = [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(cpu_seconds(c) for c in children)
 
 
 def wrk(port, path, seconds, connections=16, threads=1, headers=(), script=None, cpu=CLIENT_CPU, method=None) -> dict:
