@@ -48,7 +48,8 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
     l->control = control;
     l->peers = role_cluster_peers(&t->cluster, loop);
     l->mine = local_store(t->local, loop);
-    l->rpc = rpc_new(&(struct rpc_env){loop, l->mine, t->cluster.members, t->role.settings.cluster_secret});
+    l->rpc = rpc_new(&(struct rpc_env){
+        .loop = loop, .mine = l->mine, .members = t->cluster.members, .cluster_key = t->role.settings.cluster_secret});
     *handler = &l->handler;
     return l;
 }

@@ -17,6 +17,7 @@
 struct rpc_env {
     struct loop *loop;
     struct store *mine;
+    struct store *member; /* answers WIRE_MEMBER_PREFIX; NULL: nothing is there */
     struct members *members;
     struct str cluster_key;
 };

@@ -1,7 +1,8 @@
 /* buckets.h - the directory of buckets: a cache over meta that answers without waiting.
  *
  * Shape    a table ordered by name under a reader lock, kept current by a meta watch; changes are compare-and-swaps in meta.
- *          Record: key "bucket/<name>", value {"format":1,"uid":"<hex>","created_ns":n,"region":"...","owner":"..."}.
+ *          Record: key "bucket/<name>", value {"format":1,"uid":"<hex>","created_ns":n,"region":"...","owner":"...",
+ *          "redundancy":"ec=4+2"}.
  * Owns     struct bucket values are copies into the caller's arena.
  * Errors   ERR_NO_SUCH_BUCKET, ERR_BUCKET_OWNED, ERR_BUCKET_EXISTS, ERR_BUCKET_NOT_EMPTY, ERR_UNAVAILABLE.
  * Thread   shared by all loops; calls finish on their own loop.
@@ -42,6 +43,7 @@ void buckets_look(struct buckets *, const struct bucket_look_req *, struct bucke
 struct bucket_create_req {
     struct arena *arena;
     struct str name, region, owner;
+    struct redundancy redundancy;
 };
 struct bucket_create_res {
     struct bucket bucket; /* also filled on ERR_BUCKET_OWNED / ERR_BUCKET_EXISTS */
@@ -60,6 +62,9 @@ struct bucket_delete_res {
 /* Seals the bucket in the store, removes the record; a crash in between leaves an empty bucket that can be used or deleted again.
  * When the record can't be removed the bucket is unsealed. */
 void buckets_delete(struct buckets *, const struct bucket_delete_req *, struct bucket_delete_res *, struct call *);
+
+/* Whether there is a bucket with copies on several nodes, from the cache. Any thread. */
+bool buckets_any_wide(struct buckets *);
 
 /* Names in bytewise order behind `after` that start with `prefix`, at most max; from the cache. */
 struct bucket_page {

@@ -188,7 +188,13 @@ static const struct map *draft_build(struct draft *d)
     struct map_share *previous = arena_alloc(a, d->n * sizeof(*previous));
     struct map *m = &own->map;
 
-    *m = (struct map){d->epoch, nodes, (uint16_t)d->n, shares, 0, previous, 0, d->moving_since, own};
+    *m = (struct map){.epoch = d->epoch,
+                      .nodes = nodes,
+                      .node_count = (uint16_t)d->n,
+                      .shares = shares,
+                      .previous = previous,
+                      .moving_since = d->moving_since,
+                      .own = own};
     for (size_t i = 0; i < d->n; i++) {
         const struct draft_node *from = &d->nodes[i];
         nodes[i] = node_copy(a, &from->node);

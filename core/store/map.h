@@ -35,6 +35,14 @@ enum node_state {
 /* "active" */
 struct str node_state_name(enum node_state s);
 
+/* Whether a node has everything that was written to the buckets with copies on several nodes. For buckets of one copy it means nothing. */
+enum node_sync {
+    SYNC_IN,       /* takes part in all writes */
+    SYNC_OUT,      /* was silent for a lease, or in maintenance: writes go on without it */
+    SYNC_CATCHING, /* is back: takes part in all writes, gets what it has missed, answers no reads */
+};
+struct str node_sync_name(enum node_sync s);
+
 struct map_node {
     struct str id;
     struct str zone;           /* failure domain; empty = the node itself */
@@ -42,8 +50,10 @@ struct map_node {
     struct str public_address; /* for redirects of native clients; empty = none */
     uint32_t weight;           /* what it shall have in the placement */
     enum node_state state;
-    uint64_t seed;    /* of the id; map.c fills it */
-    uint16_t zone_no; /* nodes of one zone have the same; map.c fills it */
+    enum node_sync sync;
+    uint64_t out_since; /* epoch by which it was first left out; 0 when in sync */
+    uint64_t seed;      /* of the id; map.c fills it */
+    uint16_t zone_no;   /* nodes of one zone have the same; map.c fills it */
 };
 
 /* A node and its weight in one placement. */
@@ -63,7 +73,10 @@ struct map {
     const struct map_share *previous;
     uint16_t previous_count;
     uint64_t moving_since; /* epoch that began the move; epochs of changes meanwhile are of the same move. 0 = none */
-    struct map_own *own;   /* map.c's */
+    uint64_t
+        term; /* epoch of the last change of a placement, or of a sync but from catching to in: keys may have to be settled since.
+                      * In the record "term"; a record without it: its epoch */
+    struct map_own *own; /* map.c's */
 };
 
 /* Pure: the best `want` places of a key, best first; while zones remain unused, one per zone, then a second one and so on. Returns
@@ -80,6 +93,19 @@ static inline size_t map_place_before(const struct map *m, uint64_t bucket_uid, 
 {
     return map_rank(m, m->previous, m->previous_count, bucket_uid, key, want, out);
 }
+/* Who has the objects of one key in a bucket with copies on `want` nodes. */
+struct map_members {
+    uint16_t nodes[MAP_COPIES_MAX]; /* positions, best first */
+    size_t count;
+    int lead; /* index in nodes: the first in sync and in use; when there is none, of those that went out last the first (all others may
+               * have missed writes), whether it can be reached or not. -1: no placement */
+};
+void map_members(const struct map *m, uint64_t bucket_uid, struct str key, size_t want, struct map_members *out);
+/* By the placement before; count 0: nothing is being moved. */
+void map_members_before(const struct map *m, uint64_t bucket_uid, struct str key, size_t want, struct map_members *out);
+/* Whether what that member has is right, as far as a member can know: it is in sync, or went out last. */
+bool map_member_knows(const struct map *m, const struct map_members *s, size_t member);
+
 /* Position of the node, or -1. */
 int map_find(const struct map *m, struct str id);
 /* Weight of the node at that position in a placement of this map; 0 = it holds nothing there. */
@@ -104,10 +130,13 @@ MUST_USE enum err map_add(const struct map *m, const struct map_node *node, cons
 MUST_USE enum err map_update(const struct map *m, const struct map_node *node, const struct map **out);
 /* ERR_CONFLICT also for maintenance of a node that leaves: its objects would be out of reach while they are moved. */
 MUST_USE enum err map_set_state(const struct map *m, struct str id, enum node_state state, const struct map **out);
+/* OUT: another node saw its lease end; refused (ERR_CONFLICT) when no other would be in sync. Maintenance puts it out, too. CATCHING: the node
+ * itself, when it is back; a node that is in stays in. ERR_EXISTS: it is so already. Begins a term. */
+MUST_USE enum err map_set_sync(const struct map *m, struct str id, enum node_sync sync, const struct map **out);
 /* A node that is gone for good, with what only it held. A move that is going on begins anew. */
 MUST_USE enum err map_remove(const struct map *m, struct str id, const struct map **out);
-/* All objects are where they belong: drops `previous` and the nodes that were leaving, begins the move that was waiting. ERR_CONFLICT:
- * nothing is being moved. */
+/* All objects are where they belong: drops `previous` and the nodes that were leaving, begins the move that was waiting; who was catching
+ * up is in sync. ERR_CONFLICT: nothing is being moved, and nobody catches up. */
 MUST_USE enum err map_settled(const struct map *m, const struct map **out);
 
 /* How a cluster begins: nodes gather in a map without a placement, which nobody can write by; then one change makes the first

@@ -32,6 +32,13 @@ const struct map *members_map(struct members *m);
 /* Whether the node's lease is held, as far as this process knows. While the meta store is away everybody is as they were. */
 bool members_alive(struct members *m, struct str id);
 
+/* Whether this target's own lease is held for certain: it was renewed, counted from when that was asked for, less than its time to live
+ * ago (CLOCK_BOOTTIME, so that a process or machine that slept knows). Only then nobody else can have been told that it is out. */
+bool members_confirmed(struct members *m);
+/* Keeps the sync of nodes as it is: puts those out whose lease has ended, and brings this one back when it was put out. Only while
+ * `wanted(arg)` says that there is a bucket with copies on several nodes. Runs until members_close(). Before loops run. */
+void members_watch_sync(struct members *m, bool (*wanted)(void *arg), void *arg);
+
 /* What a target does with the epoch of a request.
  *   ERR_OK            it is ours; *out = our map, to be released
  *   ERR_STALE_EPOCH   it is older than the newest that was ever seen here, in a map or in a request: the sender refreshes
@@ -58,12 +65,19 @@ void members_leave(struct members *m);
 
 /* An administrator's change, or the end of a move; repeats the compare-and-swap while others get in between. A state that is so
  * already is ERR_OK. ERR_NOT_FOUND: no such node; ERR_CONFLICT: see map.h; ERR_UNAVAILABLE may come after it took effect. */
-enum members_verb { MEMBERS_ACTIVATE, MEMBERS_MAINTENANCE, MEMBERS_DECOMMISSION, MEMBERS_REMOVE, MEMBERS_SETTLED };
+enum members_verb {
+    MEMBERS_ACTIVATE,
+    MEMBERS_MAINTENANCE,
+    MEMBERS_DECOMMISSION,
+    MEMBERS_REMOVE,
+    MEMBERS_SETTLED,
+    MEMBERS_OUT, /* its lease has ended: only carried out while it is not held, as etcd says in the same transaction */
+    MEMBERS_CATCH, /* it is back */
+};
 struct members_change_req {
     enum members_verb verb;
-    struct str id; /* of the node; MEMBERS_SETTLED: none */
-    uint64_t
-        epoch; /* MEMBERS_SETTLED: of a map with the move that has ended; another move is left alone: ERR_CONFLICT */
+    struct str id;  /* of the node; MEMBERS_SETTLED: none */
+    uint64_t epoch; /* MEMBERS_SETTLED: the term that has ended; in another one nothing is done: ERR_CONFLICT */
 };
 struct members_change_res {
     uint64_t epoch; /* of the map that resulted */

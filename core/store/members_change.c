@@ -56,6 +56,9 @@ static enum err make(const struct members_change_req *req, const struct map *m, 
         return map_remove(m, req->id, out);
     case MEMBERS_SETTLED:
         return settle(m, req->epoch, out);
+    case MEMBERS_OUT:
+    case MEMBERS_CATCH:
+        return ERR_NOT_IMPLEMENTED;
     }
     return ERR_INVALID_ARGUMENT;
 }

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "store/redundancy.h"
 
 enum {
     KEY_MAX = 1024,             /* bytes of a key */
@@ -19,6 +20,7 @@ enum {
     OBJECT_HEADERS_MAX = 16384, /* bytes of all kept headers with tags */
     ETAG_MAX = 39,              /* "32hex-10000" and some */
     UPLOAD_ID_LEN = 32,         /* hex */
+    LAYOUT_MAX = 64,
 };
 #define PART_SIZE_MIN   (UINT64_C(5) << 20)
 #define PART_SIZE_MAX   (UINT64_C(5) << 30)
@@ -29,6 +31,7 @@ enum {
 struct bucket_id {
     uint64_t uid;
     struct str name;
+    struct redundancy redundancy; /* never changes while the bucket lives */
 };
 
 /* Hex without quotes: MD5, or MD5 of the parts' MD5s + "-N". */
@@ -64,6 +67,8 @@ struct object_info {
     struct str tags;      /* URL query form "a=1&b=2", empty = none */
     uint32_t parts;       /* parts of a multipart object; 0 = made by a single PUT */
     struct str upload_id; /* the upload it was completed from, empty otherwise */
+    struct str
+        layout; /* not empty: the content is elsewhere, in slices (erasure.h); this record has none. <= LAYOUT_MAX */
 };
 
 /* A copy whose strs live in `arena`. */

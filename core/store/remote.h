@@ -18,6 +18,7 @@ struct remote_env {
     struct peer_pool *peers;
     struct members *members;
     struct str cluster_key;
+    bool member; /* asks nodes for what they have themselves ("/rpc/1/member/..."): redundant.h */
 };
 /* `id` is copied. */
 struct store *remote_store_new(const struct remote_env *env, struct str id);

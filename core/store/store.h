@@ -21,6 +21,28 @@
     M(upload_create) M(upload_part) M(upload_complete) M(upload_abort) M(upload_list) M(part_list) M(bucket_purge)
 /* clang-format on */
 
+/* ---- before a commit ---- */
+
+/* A put, copy or complete that is given a gate passes it once its content is stored and hashed, before the object is seen by
+ * anybody. Whoever made the gate may read the content, decide the condition, tell others, and then lets it commit, or not. */
+struct obj_get_res;
+struct gate_visit {
+    const struct object_info *info; /* what will be committed; its mtime is a proposal */
+    const struct part_info *parts;  /* of a multipart object, as obj_head gives them */
+    uint32_t part_count;
+    /* The content, or a range of it, as often as wanted. res->head is only filled with info, offset and len. */
+    void (*read)(struct gate_visit *, const struct range *, struct arena *, struct obj_get_res *, struct call *);
+    /* set by the gate */
+    int64_t mtime_ns; /* to be committed with; was info->mtime_ns */
+    struct str
+        layout; /* not empty: the record is committed without content, which is elsewhere (object_info.layout). The
+                          * gate's owner keeps the bytes until the call of the put is done */
+};
+struct commit_gate {
+    /* The call's error ends the method, nothing is committed; ERR_OK: it is committed, under the method's own condition, too. */
+    void (*enter)(struct commit_gate *, struct gate_visit *, struct call *);
+};
+
 /* ---- objects ---- */
 
 struct obj_head_req {
@@ -66,6 +88,7 @@ struct obj_put_req {
     struct source *body;      /* may be NULL: empty. Not closed. */
     struct body_check *check; /* never NULL */
     uint64_t size_max;        /* more than that: ERR_ENTITY_TOO_LARGE */
+    struct commit_gate *gate; /* may be NULL; not on the wire */
 };
 struct obj_put_res {
     struct object_info info; /* size, mtime, etag, checksum of what was written */
@@ -93,8 +116,9 @@ struct obj_copy_req {
     bool replace_attrs; /* take info.attrs instead of the source's */
     bool replace_tags;  /* take info.tags instead of the source's */
     struct object_info info;
-    enum hash_alg checksum; /* wanted; HASH_NONE = as the source's */
-    uint64_t size_max;      /* a larger source: ERR_INVALID_REQUEST */
+    enum hash_alg checksum;   /* wanted; HASH_NONE = as the source's */
+    uint64_t size_max;        /* a larger source: ERR_INVALID_REQUEST */
+    struct commit_gate *gate; /* may be NULL; not on the wire */
 };
 struct obj_copy_res {
     struct object_info info;
@@ -110,8 +134,9 @@ struct obj_import_req {
     struct object_info info;
     const struct part_info *parts; /* as obj_head gives them */
     uint32_t part_count;
-    struct source *body;      /* info.size bytes; not closed */
+    struct source *body;      /* info.size bytes; not closed. With info.layout: none, may be NULL */
     struct body_check *check; /* never NULL: further digests that the sender knows; none of a multipart object */
+    bool force;               /* replaces whatever is here, be it newer, unless it is the very same (mtime and ETag) */
 };
 struct obj_import_res {
     bool kept; /* what was here already */
@@ -187,6 +212,8 @@ struct upload_complete_req {
     struct checksum want;         /* of the whole object, as sent; digest.n == 0: none. Differs: ERR_BAD_DIGEST */
     enum checksum_type want_type; /* as sent; differs from the upload's: ERR_INVALID_REQUEST; CHECKSUM_NONE: not sent */
     uint64_t want_size;           /* x-amz-mp-object-size; UINT64_MAX: not sent. Differs: ERR_INVALID_REQUEST */
+    struct commit_gate
+        *gate; /* may be NULL; not on the wire. Not passed when the object is found that it made before */
 };
 /* On ERR_ENTITY_TOO_SMALL and ERR_INVALID_PART `bad` tells which part. Repeating a completed upload finds the object it made and
  * answers as the first time. */

@@ -18,7 +18,8 @@
 #include "base/buf.h"
 #include "store/store.h"
 
-#define WIRE_PREFIX "/rpc/1/"
+#define WIRE_PREFIX        "/rpc/1/"
+#define WIRE_MEMBER_PREFIX "/rpc/1/member/" /* the same methods, of what the node itself has */
 enum {
     WIRE_TAIL = 512,
     WIRE_HEAD_MAX = 128 << 10,       /* of an internal request's head: limits of the target's listener */

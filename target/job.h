@@ -1,0 +1,111 @@
+/* job.h - work in the background, on all targets of a cluster at once: start, look, stop, go on after a restart.
+ *
+ * Shape    a job is a record in meta, "job/<id>": {"format":1,"kind","id","spec":{...},"created_ms","stop":bool,"started_by"}; every target that
+ *          follows it (jobs_open()) runs its part on a loop of its own, and keeps "job_at/<id>/<node>": {"state","ok","failed","skipped",
+ *          "bytes","at","errors":[first few, by name],"began_ms","ended_ms"}: about once a second while it changes, and at the end. `at` is where to go
+ *          on: a kind's own text. What a client sees is the snapshot made of these records (job_look()), nothing else.
+ *          A kind is one row in job_kinds.c and one file.
+ * Owns     the engine owns its thread, loop and handles.
+ * Errors   ERR_NOT_FOUND: no such job or kind; ERR_CONFLICT: one of that id is there; ERR_UNAVAILABLE: meta.
+ * Thread   jobs_open/close: main, before loops run and after they have ended. Kinds run on the engine's loop.
+ */
+#ifndef SLUICE_TARGET_JOB_H
+#define SLUICE_TARGET_JOB_H
+
+#include "base/doc.h"
+#include "base/op.h"
+#include "store/buckets.h"
+#include "store/members.h"
+#include "target/local.h"
+
+enum { JOB_ID_MAX = 64, JOB_AT_MAX = 4096, JOB_ERRORS_MAX = 16, JOBS_MAX = 1000 };
+
+enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_STOPPED };
+
+/* What a kind works with; all are of the engine's loop. */
+struct moving;
+struct redundant;
+struct job_env {
+    struct loop *loop;
+    struct store *mine;       /* this target's own */
+    struct store *moving;     /* moving.h, for moving_settle(); NULL where nothing moves (one machine) */
+    struct store *redundant;  /* redundant.h, for redundant_settle(); the same */
+    struct redundant *engine; /* for redundant_clean() */
+    struct store *all;        /* the whole cluster: shard.h */
+    struct remote_env remote; /* to ask one other target */
+    struct local *local;
+    struct members *members; /* NULL on one machine */
+    struct buckets *buckets;
+    struct meta *meta;
+    struct offload *io, *cpu;
+    struct str self;
+    uint64_t bytes_per_s; /* what jobs of this node may move together; 0 = no limit */
+};
+
+/* One job's part at this node while it runs; embedded in the kind's own struct. */
+struct job {
+    const struct job_kind *kind;
+    const struct job_env *env;
+    struct str id;
+    const struct doc *spec; /* valid while it runs */
+    struct arena arena;     /* the same */
+    bool stopping;          /* asked to end: no new work, then job_end(JOB_STOPPED) */
+    uint64_t ok, failed, skipped, bytes;
+    char at[JOB_AT_MAX]; /* written by the kind; what it was when the process ended */
+    void *own;           /* job.c's */
+};
+struct job_kind {
+    const char *name;
+    size_t size;      /* of the kind's struct, which begins with struct job; zeroed */
+    bool startable;   /* by people; the others begin by themselves */
+    bool per_cluster; /* one at a time */
+    /* Is the spec right; `why`: a sentence. May be NULL: only {} is right. */
+    enum err (*check)(const struct doc *spec, char why[256]);
+    /* Begins or goes on from job->at. It must call job_end() once, later. */
+    void (*run)(struct job *job);
+    /* job->stopping was set; may be NULL. */
+    void (*stop)(struct job *job);
+};
+/* Ends with {0}. */
+extern const struct job_kind job_kinds[];
+
+/* For kinds: */
+void job_end(struct job *job, enum job_state state);
+/* Counts a failure and keeps its text if it is among the first. */
+void job_failed(struct job *job, struct str what, enum err e);
+/* Finishes when the node may move `bytes` more. */
+void job_throttle(struct job *job, uint64_t bytes, struct call *call);
+
+struct jobs;
+MUST_USE enum err jobs_open(const struct job_env *env, struct jobs **out);
+void jobs_close(struct jobs *j);
+
+/* ---- for gateways, the command line and kinds that begin by themselves: only meta is needed ---- */
+
+struct job_start_req {
+    struct arena *arena;
+    struct str kind;
+    struct str id;   /* empty: a new one is made */
+    struct str spec; /* JSON object */
+};
+struct job_start_res {
+    struct str id;
+};
+/* ERR_INVALID_ARGUMENT: unknown kind, or its check failed. */
+void job_start(struct meta *meta, const struct job_start_req *req, struct job_start_res *res, struct call *call);
+struct job_stop_req {
+    struct arena *arena;
+    struct str id;
+};
+void job_stop(struct meta *meta, const struct job_stop_req *req, struct call *call);
+/* A JSON text about one job, or {"jobs":[...]} of all when `id` is empty. */
+struct job_look_req {
+    struct arena *arena;
+    struct str id;
+};
+struct job_look_res {
+    struct str json;
+};
+void job_look(struct meta *meta, const struct job_look_req *req, struct job_look_res *res, struct call *call);
+
+#endif
