@@ -77,11 +77,12 @@ def http_ok(url):
 
 
 class Cluster:
-    def __init__(self, targets=3, gateways=2, etcds=1, lease="2s", extra=()):
+    def __init__(self, targets=3, gateways=2, etcds=1, lease="2s", extra=(), network=None):
+        """`network`: a net.Network; then each process has a host of its name."""
         if not shutil.which("etcd"):
             raise RuntimeError("etcd is not installed")
         self.home = Path(tempfile.mkdtemp(prefix="sluice-cluster-"))
-        self.lease, self.extra = lease, list(extra)
+        self.lease, self.extra, self.network = lease, list(extra), network
         self.etcds = self._etcds(etcds)
         self.targets: list[Process] = []
         self.gateways: list[Process] = []
@@ -90,17 +91,25 @@ class Cluster:
 
     # ---- parts ----
 
+    def _host(self, name):
+        """Where a process of that name lives: what its command begins with, and its address."""
+        if self.network is None:
+            return [], "127.0.0.1"
+        address = self.network.host(name)
+        return self.network.inside(name), address
+
     def _etcds(self, n):
-        ports = [(srv.free_port(), srv.free_port()) for _ in range(n)]
-        self.etcd_urls = [f"http://127.0.0.1:{c}" for c, _ in ports]
-        members = ",".join(f"e{i}=http://127.0.0.1:{p}" for i, (_, p) in enumerate(ports))
+        inside, hosts = zip(*[self._host(f"etcd{i}") for i in range(n)])
+        client = [f"http://{h}:{srv.free_port()}" for h in hosts]
+        peer = [f"http://{h}:{srv.free_port()}" for h in hosts]
+        self.etcd_urls = client
+        members = ",".join(f"e{i}={p}" for i, p in enumerate(peer))
         out = []
-        for i, (c, p) in enumerate(ports):
-            args = ["etcd", "--name", f"e{i}", "--data-dir", self.home / f"e{i}", "--listen-client-urls", f"http://127.0.0.1:{c}",
-                    "--advertise-client-urls", f"http://127.0.0.1:{c}", "--listen-peer-urls", f"http://127.0.0.1:{p}",
-                    "--initial-advertise-peer-urls", f"http://127.0.0.1:{p}", "--initial-cluster", members,
+        for i, (c, p) in enumerate(zip(client, peer)):
+            args = [*inside[i], "etcd", "--name", f"e{i}", "--data-dir", self.home / f"e{i}", "--listen-client-urls", c,
+                    "--advertise-client-urls", c, "--listen-peer-urls", p, "--initial-advertise-peer-urls", p, "--initial-cluster", members,
                     "--logger", "zap", "--log-level", "warn"]
-            out.append(Process(f"etcd{i}", self.home, args, ready=lambda c=c: http_ok(f"http://127.0.0.1:{c}/health")))
+            out.append(Process(f"etcd{i}", self.home, args, ready=lambda c=c: http_ok(f"{c}/health")))
         return out
 
     def _env(self):
@@ -112,18 +121,22 @@ class Cluster:
 
     def add_target(self, zone=None) -> Process:
         i, port = len(self.targets), srv.free_port()
-        args = [srv.binary(), "target", "--data", self.home / f"t{i}", "--cluster-internal-listen", f"127.0.0.1:{port}", *self._common()]
+        inside, host = self._host(f"target{i}")
+        address = f"{host}:{port}"
+        args = [*inside, srv.binary(), "target", "--data", self.home / f"t{i}", "--cluster-internal-listen", address, *self._common()]
         args += ["--cluster-weight", "100", *(["--cluster-zone", zone] if zone else [])]
-        t = Process(f"target{i}", self.home, args, self._env(), lambda: http_ok(f"http://127.0.0.1:{port}/v1/health?ready"))
-        t.address = f"127.0.0.1:{port}"
+        t = Process(f"target{i}", self.home, args, self._env(), lambda: http_ok(f"http://{address}/v1/health?ready"))
+        t.address = address
         self.targets.append(t)
         return t
 
     def add_gateway(self) -> Process:
-        port = srv.free_port()
-        args = [srv.binary(), "gateway", "--listen", f"127.0.0.1:{port}", *self._common()]
-        g = Process(f"gateway{len(self.gateways)}", self.home, args, self._env(), lambda: http_ok(f"http://127.0.0.1:{port}/v1/health?ready"))
-        g.port, g.url = port, f"http://127.0.0.1:{port}"
+        port, name = srv.free_port(), f"gateway{len(self.gateways)}"
+        inside, host = self._host(name)
+        url = f"http://{host}:{port}"
+        args = [*inside, srv.binary(), "gateway", "--listen", f"{host}:{port}", *self._common()]
+        g = Process(name, self.home, args, self._env(), lambda: http_ok(f"{url}/v1/health?ready"))
+        g.port, g.url = port, url
         self.gateways.append(g)
         return g
 
