@@ -24,6 +24,7 @@ struct rpc_req {
     struct rpc *rpc;
     struct http_req *http;
     enum wire_method method;
+    bool member;           /* asked of what the node itself has */
     uint64_t epoch, newer; /* newer: what a stale sender is told */
     struct members_wait_req wait;
     bool waited;
@@ -59,10 +60,13 @@ static struct str header(const struct rpc_req *r, struct str name)
 
 static enum err check_method(struct rpc_req *r)
 {
-    if (!str_starts(r->http->path, STR(WIRE_PREFIX)) || r->http->has_query)
+    struct str path = r->http->path;
+
+    r->member = str_starts(path, STR(WIRE_MEMBER_PREFIX));
+    if (!(r->member || str_starts(path, STR(WIRE_PREFIX))) || r->http->has_query)
         return ERR_NOT_FOUND;
-    r->method = wire_by_name(str_skip(r->http->path, sizeof(WIRE_PREFIX) - 1));
-    if (r->method == WIRE_METHODS)
+    r->method = wire_by_name(str_skip(path, (r->member ? sizeof(WIRE_MEMBER_PREFIX) : sizeof(WIRE_PREFIX)) - 1));
+    if (r->method == WIRE_METHODS || (r->member && !r->rpc->env.member))
         return ERR_NOT_FOUND;
     return r->http->method == HTTP_POST ? ERR_OK : ERR_METHOD_NOT_ALLOWED;
 }
@@ -208,6 +212,18 @@ static enum err decode(struct rpc_req *r)
 
 /* ---- the method ---- */
 
+/* Who runs the method, as its next call. */
+static struct store *store_for(struct rpc_req *r)
+{
+    const struct rpc_env *env = &r->rpc->env;
+
+    if (!r->member)
+        return env->mine;
+    if (env->member_at)
+        env->member_at(env->member, r->epoch);
+    return env->member;
+}
+
 static enum step_next rpc_run(struct op *op)
 {
     struct rpc_req *r = req_of(op);
@@ -222,7 +238,7 @@ static enum step_next rpc_run(struct op *op)
         r->content = wire_tail_off(op->loop, r->http->body, len, wire_check(r->method, r->req));
         *wire_body(r->method, r->req) = r->content;
     }
-    wire_call(r->method, r->rpc->env.mine, r->req, r->res, op_try(op, rpc_ran));
+    wire_call(r->method, store_for(r), r->req, r->res, op_try(op, rpc_ran));
     return STEP_WAIT;
 }
 

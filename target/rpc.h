@@ -18,6 +18,8 @@ struct rpc_env {
     struct loop *loop;
     struct store *mine;
     struct store *member; /* answers WIRE_MEMBER_PREFIX; NULL: nothing is there */
+    /* Tells `member` the epoch of the request whose method is run next: redundant_member_at(). May be NULL. */
+    void (*member_at)(struct store *member, uint64_t epoch);
     struct members *members;
     struct str cluster_key;
 };

@@ -134,6 +134,13 @@ static void open_body(struct remote_call *r)
     r->ask.expect = content && content->size >= WIRE_EXPECT_MIN;
 }
 
+static struct str target_of(struct remote_call *r)
+{
+    const char *prefix = r->remote->env.member ? WIRE_MEMBER_PREFIX : WIRE_PREFIX;
+
+    return arena_printf(r->arena, "%s" STR_FMT, prefix, STR_ARG(wire_name(r->method)));
+}
+
 static enum step_next remote_send(struct op *op)
 {
     struct remote_call *r = call_of(op);
@@ -141,7 +148,7 @@ static enum step_next remote_send(struct op *op)
 
     r->ask = (struct peer_req){.arena = r->arena,
                                .method = STR("POST"),
-                               .target = arena_printf(r->arena, WIRE_PREFIX STR_FMT, STR_ARG(wire_name(r->method))),
+                               .target = target_of(r),
                                .headers = r->headers,
                                .repeatable = wire_is_read(r->method)};
     r->answer = (struct peer_res){0};

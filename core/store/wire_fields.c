@@ -57,9 +57,12 @@ uint32_t wire_get_u32(struct unpack *u, uint32_t max)
 
 void wire_put_bucket(struct buf *b, const struct bucket_id *id)
 {
-    pack_array(b, 2);
+    char text[REDUNDANCY_TEXT_MAX];
+
+    pack_array(b, 3);
     pack_uint(b, id->uid);
     wire_put_str(b, id->name);
+    wire_put_str(b, id->redundancy.kind ? redundancy_text(id->redundancy, text) : STR_NONE);
 }
 
 void wire_get_bucket(struct unpack *u, struct bucket_id *id)
@@ -68,6 +71,13 @@ void wire_get_bucket(struct unpack *u, struct bucket_id *id)
 
     id->uid = unpack_uint(u, UINT64_MAX);
     id->name = wire_get_str(u, WIRE_NAME_MAX);
+    id->redundancy = (struct redundancy){.kind = REDUNDANCY_NONE};
+    if (extra) {
+        struct str text = wire_get_str(u, REDUNDANCY_TEXT_MAX);
+        extra--;
+        if (text.p && redundancy_parse(text, &id->redundancy) != ERR_OK)
+            wire_spoil(u);
+    }
     wire_close(u, extra);
 }
 
@@ -142,7 +152,7 @@ void wire_get_checksum(struct unpack *u, struct checksum *c)
 
 void wire_put_info(struct buf *b, const struct object_info *info)
 {
-    pack_array(b, 8);
+    pack_array(b, 9);
     pack_uint(b, info->size);
     pack_int(b, info->mtime_ns);
     wire_put_etag(b, &info->etag);
@@ -155,6 +165,7 @@ void wire_put_info(struct buf *b, const struct object_info *info)
     wire_put_str(b, info->tags);
     pack_uint(b, info->parts);
     wire_put_str(b, info->upload_id);
+    wire_put_str(b, info->layout);
 }
 
 static void get_attrs(struct unpack *u, struct arena *arena, struct object_info *info)
@@ -190,6 +201,10 @@ void wire_get_info(struct unpack *u, struct arena *arena, struct object_info *in
     info->tags = wire_get_str(u, OBJECT_HEADERS_MAX);
     info->parts = wire_get_u32(u, PARTS_MAX);
     info->upload_id = wire_get_str(u, WIRE_NAME_MAX);
+    if (extra) {
+        info->layout = wire_get_str(u, LAYOUT_MAX);
+        extra--;
+    }
     wire_close(u, extra);
 }
 

@@ -144,12 +144,13 @@ enum err wire_get_obj_copy_req(struct str bytes, struct arena *arena, struct obj
 
 void wire_put_obj_import_req(struct buf *b, const struct obj_import_req *req)
 {
-    pack_array(b, 5);
+    pack_array(b, 6);
     wire_put_bucket(b, &req->bucket);
     wire_put_str(b, req->key);
     wire_put_info(b, &req->info);
     wire_put_parts(b, req->parts, req->part_count);
     wire_put_check(b, req->check);
+    pack_bool(b, req->force);
 }
 
 enum err wire_get_obj_import_req(struct str bytes, struct arena *arena, struct obj_import_req *req)
@@ -162,6 +163,10 @@ enum err wire_get_obj_import_req(struct str bytes, struct arena *arena, struct o
     wire_get_info(&u, arena, &r.info);
     r.parts = wire_get_parts(&u, arena, PARTS_MAX, &r.part_count);
     r.check = wire_get_check(&u, arena);
+    if (extra) {
+        r.force = unpack_bool(&u);
+        extra--;
+    }
     END();
 }
 

@@ -17,6 +17,7 @@ static void same_bucket(const struct bucket_id *a, const struct bucket_id *b)
 {
     assert_true(a->uid == b->uid);
     assert_str(a->name, b->name);
+    assert_memory_equal(&a->redundancy, &b->redundancy, sizeof(a->redundancy));
 }
 
 static void same_digest(const struct digest *a, const struct digest *b)
@@ -51,6 +52,7 @@ static void same_info(const struct object_info *a, const struct object_info *b)
     assert_str(a->tags, b->tags);
     assert_int_equal(a->parts, b->parts);
     assert_str(a->upload_id, b->upload_id);
+    assert_str(a->layout, b->layout);
 }
 
 static void same_cond(const struct cond *a, const struct cond *b)
@@ -89,7 +91,7 @@ static void same_check(const struct body_check *a, const struct body_check *b)
 
 /* ---- values with every field set ---- */
 
-static const struct bucket_id full_bucket = {UINT64_C(0xfedcba9876543210), {"bucket-a", 8}};
+static const struct bucket_id full_bucket = {UINT64_C(0xfedcba9876543210), {"bucket-a", 8}, {REDUNDANCY_EC, 17, 7}};
 static const struct bucket_id other_bucket = {12, {"bucket-b", 8}};
 
 static struct digest digest(enum hash_alg alg, uint8_t seed)
@@ -127,6 +129,7 @@ static struct object_info full_info(void)
         .tags = STR("a=1&b=2"),
         .parts = 10000,
         .upload_id = STR("0123456789abcdef0123456789abcdef"),
+        .layout = STR("\x01\0slices"),
     };
 }
 
@@ -357,7 +360,8 @@ static void obj_import(void **state)
     (void)state;
     {
         REQ(obj_import, .bucket = full_bucket, .key = STR("k"), .info = full_info(), .parts = two_parts(),
-            .part_count = 2, .check = &full);
+            .part_count = 2, .check = &full, .force = true);
+        assert_true(a.force && b.force);
         same_bucket(&a.bucket, &b.bucket);
         assert_str(a.key, b.key);
         same_info(&a.info, &b.info);
@@ -366,6 +370,7 @@ static void obj_import(void **state)
     }
     {
         REQ(obj_import, .check = &none);
+        assert_true(a.force == b.force);
         same_check(a.check, b.check);
         assert_null(b.parts);
     }
@@ -667,6 +672,83 @@ static void headers_round_trip(void **state)
     assert_int_equal(wire_from_header(&arena, STR("a bc"), &back), ERR_BAD_REQUEST);
 }
 
+/* ---- descriptions of earlier and broken versions ---- */
+
+/* An import as it was before buckets had redundancy, objects a layout, and imports force: with one field more or less at the places in
+ * question. */
+static struct str import_like(bool earlier, const char *redundancy)
+{
+    struct buf b = BUF_INIT(1024);
+
+    pack_array(&b, earlier ? 5 : 6);
+    pack_array(&b, earlier ? 2 : 3);
+    pack_uint(&b, 5);
+    pack_str(&b, STR("bucket"));
+    if (!earlier)
+        pack_str(&b, str_z(redundancy));
+    pack_str(&b, STR("key"));
+    pack_array(&b, 8);
+    pack_uint(&b, 3);
+    pack_int(&b, 4);
+    pack_str(&b, STR("etag"));
+    pack_array(&b, 3);
+    pack_array(&b, 2);
+    pack_uint(&b, HASH_NONE);
+    pack_bin(&b, "", 0);
+    pack_uint(&b, CHECKSUM_NONE);
+    pack_uint(&b, 0);
+    pack_array(&b, 0);
+    pack_nil(&b);
+    pack_uint(&b, 0);
+    pack_nil(&b);
+    pack_array(&b, 0);
+    pack_array(&b, 3);
+    pack_uint(&b, HASH_NONE);
+    pack_uint(&b, 0);
+    pack_array(&b, 0);
+    if (!earlier)
+        pack_bool(&b, true);
+    struct str bytes = arena_str(&arena, buf_str(&b));
+    buf_release(&b);
+    return bytes;
+}
+
+static void earlier_versions_are_understood(void **state)
+{
+    struct obj_import_req r;
+
+    (void)state;
+    memset(&r, 0xee, sizeof(r));
+    assert_int_equal(wire_get_obj_import_req(import_like(true, NULL), &arena, &r), ERR_OK);
+    assert_true(r.bucket.uid == 5 && r.bucket.redundancy.kind == REDUNDANCY_NONE && !r.force && r.info.layout.n == 0);
+    assert_str(r.key, STR("key"));
+    assert_int_equal(wire_get_obj_import_req(import_like(false, "replicas=3"), &arena, &r), ERR_OK);
+    assert_true(r.bucket.redundancy.kind == REDUNDANCY_REPLICAS && r.bucket.redundancy.data == 3 && r.force);
+}
+
+static void a_redundancy_that_is_none_is_refused(void **state)
+{
+    static const char *const texts[] = {"", "x", "replicas=1", "replicas=9", "ec=20+7", "ec=4+0", "mirror=2 "};
+    struct obj_import_req r;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+        assert_int_equal(wire_get_obj_import_req(import_like(false, texts[i]), &arena, &r), ERR_BAD_REQUEST);
+}
+
+static void a_layout_too_long_is_refused(void **state)
+{
+    struct obj_put_res a = {.info = full_info()}, b;
+    struct buf buf = BUF_INIT(WIRE_DESCRIPTION_MAX);
+    char layout[LAYOUT_MAX + 1] = {0};
+
+    (void)state;
+    a.info.layout = str_n(layout, sizeof(layout));
+    wire_put_obj_put_res(&buf, &a);
+    assert_int_equal(wire_get_obj_put_res(buf_str(&buf), &arena, &b), ERR_BAD_REQUEST);
+    buf_release(&buf);
+}
+
 static int release(void **state)
 {
     (void)state;
@@ -687,6 +769,9 @@ int main(void)
         TEST(long_etags_of_parts_are_cut),
         TEST(names),
         TEST(headers_round_trip),
+        TEST(earlier_versions_are_understood),
+        TEST(a_redundancy_that_is_none_is_refused),
+        TEST(a_layout_too_long_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,7 +52,20 @@ void members_wait(struct members *m, const struct members_wait_req *req, struct 
 
 /* ---- the two sides ---- */
 
+static struct rpc_fixture *fixture; /* rpc_env.member_at has no argument for it */
+
+static void member_at(struct store *member, uint64_t epoch)
+{
+    (void)member;
+    fixture->member_epoch = epoch;
+}
+
 void rpc_fixture_open(struct rpc_fixture *f, struct loop *loop, struct store *mine)
+{
+    rpc_fixture_open_member(f, loop, mine, NULL);
+}
+
+void rpc_fixture_open_member(struct rpc_fixture *f, struct loop *loop, struct store *mine, struct store *member)
 {
     char why[256] = "";
     int fd = -1;
@@ -63,15 +76,22 @@ void rpc_fixture_open(struct rpc_fixture *f, struct loop *loop, struct store *mi
         abort();
     }
     f->gateway = f->target = (struct members){.epoch = 5, .address = str_z(f->address)};
-    f->rpc = rpc_new(&(struct rpc_env){.loop = loop, .mine = mine, .members = &f->target, .cluster_key = RPC_KEY});
+    fixture = f;
+    f->rpc = rpc_new(&(struct rpc_env){.loop = loop,
+                                       .mine = mine,
+                                       .member = member,
+                                       .member_at = member_at,
+                                       .members = &f->target,
+                                       .cluster_key = RPC_KEY});
     struct http_server_conf conf = {
         .loop = loop, .handler = rpc_handler(f->rpc), .limits = HTTP_LIMITS_DEFAULT, .listen_fd = fd};
     conf.limits.head_max = WIRE_HEAD_MAX;
     f->server = http_server_new(&conf);
     f->peers = peer_pool_new(&(struct peer_conf){.loop = loop, .io = f->io});
-    f->remote = remote_store_new(
-        &(struct remote_env){.loop = loop, .peers = f->peers, .members = &f->gateway, .cluster_key = RPC_KEY},
-        RPC_NODE);
+    struct remote_env env = {.loop = loop, .peers = f->peers, .members = &f->gateway, .cluster_key = RPC_KEY};
+    f->remote = remote_store_new(&env, RPC_NODE);
+    env.member = true;
+    f->member = remote_store_new(&env, RPC_NODE);
 }
 
 static void drained(struct call *c)
@@ -84,6 +104,7 @@ void rpc_fixture_close(struct rpc_fixture *f)
     struct call call = {0};
 
     store_close(f->remote);
+    store_close(f->member);
     peer_pool_free(f->peers);
     call_begin(&call, f->loop, drained);
     http_server_drain(f->server, 5000, &call);

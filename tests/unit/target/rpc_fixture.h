@@ -33,11 +33,15 @@ struct rpc_fixture {
     struct http_server *server;
     struct rpc *rpc;
     struct store *remote;
+    struct store *member;  /* another, which asks the target for what it has itself */
+    uint64_t member_epoch; /* of the last request to `member` of rpc_fixture_open_member() */
     char address[64];
 };
 
 /* Both sides know a map of epoch 5. */
 void rpc_fixture_open(struct rpc_fixture *f, struct loop *loop, struct store *mine);
+/* `member` (the caller's) answers requests for what the target itself has. */
+void rpc_fixture_open_member(struct rpc_fixture *f, struct loop *loop, struct store *mine, struct store *member);
 /* Nothing may be under way. */
 void rpc_fixture_close(struct rpc_fixture *f);
 

@@ -359,6 +359,26 @@ static void nonsense_is_refused(void **state)
     assert_true(tells(ask(&h, STR("x")), "sluice-err: BAD_REQUEST"));
 }
 
+/* ---- what the node itself has ---- */
+
+/* The signature is for one of the two, not for both. */
+static void a_node_that_is_no_member_has_nothing(void **state)
+{
+    struct str head = head_description(), text;
+    struct hand h = hand(WIRE_obj_head, head);
+    int fd = raw_open();
+
+    (void)state;
+    h.target = STR(WIRE_MEMBER_PREFIX "obj_head");
+    assert_true(tells(ask(&h, head), "sluice-err: NOT_FOUND"));
+    text = head_of(&h, head.n);
+    size_t at = str_find(text, STR("member/"));
+    raw_send(fd, str_n(text.p, at));
+    raw_send(fd, joined(str_skip(text, at + strlen("member/")), head));
+    assert_true(tells(raw_answer(fd), "sluice-err: ACCESS_DENIED"));
+    close(fd);
+}
+
 /* ---- bodies ---- */
 
 static void a_body_without_its_tail_leaves_nothing(void **state)
@@ -740,6 +760,7 @@ int main(void)
         TEST(a_stranger_is_refused_before_the_body),
         TEST(replays_are_refused),
         TEST(nonsense_is_refused),
+        TEST(a_node_that_is_no_member_has_nothing),
         TEST(a_body_without_its_tail_leaves_nothing),
         TEST(a_sender_that_vanishes_leaves_nothing),
         TEST(a_wrong_trailer_is_refused),
