@@ -57,6 +57,8 @@ static enum step_next copy_write(struct op *op)
         return op_fail(op, e == ERR_NOT_MODIFIED ? ERR_PRECONDITION : e);
     if (from->size > req->size_max)
         return op_fail(op, ERR_INVALID_REQUEST);
+    if (from->layout.n) /* nobody here has its content */
+        return op_fail(op, ERR_NOT_IMPLEMENTED);
     c->check.checksum = req->checksum != HASH_NONE ? req->checksum : from->checksum.digest.alg;
     copy_expect(c, from);
     c->put = (struct obj_put_req){.arena = req->arena,
@@ -65,7 +67,8 @@ static enum step_next copy_write(struct op *op)
                                   .cond = req->cond,
                                   .body = c->got.body,
                                   .check = &c->check,
-                                  .size_max = req->size_max};
+                                  .size_max = req->size_max,
+                                  .gate = req->gate};
     const struct object_info *attrs = req->replace_attrs ? &req->info : from;
     c->put.info.attrs = attrs->attrs;
     c->put.info.attr_count = attrs->attr_count;

@@ -104,6 +104,8 @@ enum err import_check(const struct obj_import_req *req)
 
     if (req->info.size > OBJECT_SIZE_MAX)
         return ERR_ENTITY_TOO_LARGE;
+    if (req->info.layout.n > LAYOUT_MAX)
+        return ERR_INVALID_ARGUMENT;
     if (req->info.parts == 0)
         return check_single(req);
     if (req->check->want_count) /* its parts tell more than a digest of the whole could */

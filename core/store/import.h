@@ -15,9 +15,12 @@
  * when there are many parts. */
 MUST_USE enum err import_check(const struct obj_import_req *req);
 /* Whether what is here stays. */
-static inline bool import_keeps(const struct object_info *here, const struct object_info *info)
+static inline bool import_keeps(const struct object_info *here, const struct obj_import_req *req)
 {
-    return here->mtime_ns >= info->mtime_ns;
+    if (!req->force)
+        return here->mtime_ns >= req->info.mtime_ns;
+    return here->mtime_ns == req->info.mtime_ns && str_eq(etag_str(&here->etag), etag_str(&req->info.etag)) &&
+           str_eq(here->layout, req->info.layout);
 }
 
 /* What one piece of content must be: a part, or the whole of an object made by a single PUT. */
@@ -26,7 +29,7 @@ struct import_piece {
     struct etag etag;
     struct digest checksum; /* alg HASH_NONE: none is known */
 };
-/* Number of pieces: parts, or 1. */
+/* Number of pieces: parts, or 1; with a layout they have no content here. */
 uint32_t import_pieces(const struct obj_import_req *req);
 struct import_piece import_piece(const struct obj_import_req *req, uint32_t i);
 MUST_USE enum err import_compare(const struct import_piece *want, uint64_t size, const struct digest *md5,

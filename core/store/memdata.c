@@ -195,6 +195,12 @@ void memobject_unref(struct memobject *o)
     free(o);
 }
 
+void memobject_follow(struct memobject *o, const struct memobject *current)
+{
+    if (current && current->info.mtime_ns >= o->info.mtime_ns && current->info.mtime_ns < INT64_MAX)
+        o->info.mtime_ns = current->info.mtime_ns + 1;
+}
+
 /* ---- uploads ---- */
 
 uint32_t memupload_seek(const struct memupload *u, uint32_t number)
@@ -215,6 +221,7 @@ void memupload_put(struct memupload *u, const struct part_info *info, struct mem
 {
     uint32_t at = memupload_seek(u, info->number);
 
+    u->changes++;
     if (at < u->part_count && u->parts[at].info.number == info->number) {
         memblob_unref(u->parts[at].blob);
         u->parts[at] = (struct mempart){*info, blob};
@@ -294,8 +301,11 @@ struct source *memobject_source(struct memobject *o, uint64_t offset, uint64_t l
 {
     static const struct source_ops ops = {"object",          memsource_peek, memsource_consume,
                                           memsource_prepare, memsource_read, memsource_close};
-    struct memsource *f = NEW(struct memsource);
+    struct memsource *f;
 
+    if (o->info.layout.n)
+        return source_memory(STR(""), NULL, NULL);
+    f = NEW(struct memsource);
     f->source = (struct source){&ops, len};
     f->object = o;
     o->refs++;

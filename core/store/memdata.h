@@ -40,6 +40,7 @@ struct memupload {
     int64_t created_ns;
     struct mempart *parts; /* by number */
     uint32_t part_count, part_cap;
+    uint64_t changes; /* of parts */
 };
 
 struct membucket {
@@ -86,8 +87,26 @@ void membucket_remove_upload(struct membucket *b, struct memupload *u);
  */
 struct memobject *memobject_new(struct str key, const struct object_info *from, uint32_t parts);
 void memobject_unref(struct memobject *o);
-/* Reads bytes [offset, offset + len) of `o`, keeps it until close. */
+/* Reads bytes [offset, offset + len) of `o`, keeps it until close. With a layout there are none. */
 struct source *memobject_source(struct memobject *o, uint64_t offset, uint64_t len);
+
+/* Before it goes in the place of `current` (may be NULL): no two writes of a key have the same time, or a former one. */
+void memobject_follow(struct memobject *o, const struct memobject *current);
+
+/* The visit of a commit gate (store.h). */
+struct memgate {
+    struct gate_visit visit;
+    struct memobject *object;
+    const struct memstore *store; /* the upload it is made of, if one */
+    const struct upload_complete_req *req;
+    uint64_t changes;
+};
+/* `g` zeroed but for store, req and changes. */
+void memgate_enter(struct memgate *g, struct commit_gate *gate, struct arena *arena, struct memobject *o,
+                   struct call *c);
+/* The object with what the gate decided: the one that was given, or another one in its place. */
+struct memobject *memgate_take(struct memgate *g);
+bool memgate_is_stale(const struct memgate *g);
 
 /* Position of the first part whose number is not below. */
 uint32_t memupload_seek(const struct memupload *u, uint32_t number);

@@ -28,6 +28,16 @@ static const struct memobject *here(const struct import_op *i)
     return membucket_find(memstore_bucket(i->m, i->req->bucket.uid), i->req->key);
 }
 
+static struct part_info part_of(const struct obj_import_req *req, uint32_t n)
+{
+    const struct object_info *o = &req->info;
+
+    if (o->parts)
+        return req->parts[n];
+    return (struct part_info){
+        .number = 1, .size = o->size, .mtime_ns = o->mtime_ns, .etag = o->etag, .checksum = o->checksum};
+}
+
 static enum step_next import_start(struct op *op)
 {
     struct import_op *i = OP(op, struct import_op);
@@ -36,13 +46,18 @@ static enum step_next import_start(struct op *op)
 
     if (e != ERR_OK)
         return op_fail(op, e);
-    if (o && import_keeps(&o->info, &i->req->info)) {
+    if (o && import_keeps(&o->info, i->req)) {
         i->res->kept = true;
         return op_go(op, import_end);
     }
+    i->object = memobject_new(i->req->key, &i->req->info, import_pieces(i->req));
+    if (i->req->info.layout.n) {
+        for (uint32_t n = 0; n < i->object->part_count; n++)
+            i->object->parts[n].info = part_of(i->req, n);
+        return op_go(op, import_commit);
+    }
     if (!i->req->body)
         i->empty = source_memory(STR(""), NULL, NULL);
-    i->object = memobject_new(i->req->key, &i->req->info, import_pieces(i->req));
     return op_go(op, import_read);
 }
 
@@ -73,14 +88,7 @@ static enum step_next import_took(struct op *op)
 
     if (e != ERR_OK)
         return op_fail(op, e);
-    if (i->req->info.parts)
-        part->info = i->req->parts[i->at];
-    else
-        part->info = (struct part_info){.number = 1,
-                                        .size = piece.size,
-                                        .mtime_ns = i->req->info.mtime_ns,
-                                        .etag = piece.etag,
-                                        .checksum = i->req->info.checksum};
+    part->info = part_of(i->req, i->at);
     part->blob = i->body.blob;
     i->body.blob = NULL;
     membody_release(&i->body);
@@ -109,7 +117,7 @@ static enum step_next import_commit(struct op *op)
 
     if (b->sealed)
         return op_fail(op, ERR_NO_SUCH_BUCKET);
-    i->res->kept = o && import_keeps(&o->info, &i->req->info);
+    i->res->kept = o && import_keeps(&o->info, i->req);
     if (!i->res->kept) {
         membucket_put(b, i->object);
         i->object = NULL;

@@ -92,9 +92,11 @@ struct put_op {
     struct obj_put_res *res;
     struct call *whole;
     struct membody body;
+    struct memobject *object;
+    struct memgate gate;
 };
 
-static step_fn put_read, put_commit, put_end;
+static step_fn put_read, put_stored, put_gated, put_commit, put_end; /* in order */
 
 static enum step_next put_read(struct op *op)
 {
@@ -103,7 +105,7 @@ static enum step_next put_read(struct op *op)
     p->body.source = p->req->body;
     p->body.check = p->req->check;
     p->body.size_max = p->req->size_max;
-    membody_read(&p->body, op_call(op, put_commit));
+    membody_read(&p->body, op_call(op, put_stored));
     return STEP_WAIT;
 }
 
@@ -126,6 +128,25 @@ static struct memobject *put_object(struct put_op *p)
     return o;
 }
 
+static enum step_next put_stored(struct op *op)
+{
+    struct put_op *p = OP(op, struct put_op);
+
+    p->object = put_object(p);
+    if (!p->req->gate)
+        return op_go(op, put_commit);
+    memgate_enter(&p->gate, p->req->gate, p->req->arena, p->object, op_call(op, put_gated));
+    return STEP_WAIT;
+}
+
+static enum step_next put_gated(struct op *op)
+{
+    struct put_op *p = OP(op, struct put_op);
+
+    p->object = memgate_take(&p->gate);
+    return op_go(op, put_commit);
+}
+
 static enum step_next put_commit(struct op *op)
 {
     struct put_op *p = OP(op, struct put_op);
@@ -137,9 +158,11 @@ static enum step_next put_commit(struct op *op)
         return op_fail(op, ERR_NO_SUCH_BUCKET);
     if ((e = cond_check_write(&p->req->cond, current ? &current->info : NULL)) != ERR_OK)
         return op_fail(op, e);
-    struct memobject *o = put_object(p);
-    object_info_copy(p->req->arena, &p->res->info, &o->info);
-    membucket_put(b, o);
+    if (!p->req->gate)
+        memobject_follow(p->object, current);
+    object_info_copy(p->req->arena, &p->res->info, &p->object->info);
+    membucket_put(b, p->object);
+    p->object = NULL;
     return op_go(op, put_end);
 }
 
@@ -148,6 +171,8 @@ static enum step_next put_end(struct op *op)
     struct put_op *p = OP(op, struct put_op);
 
     membody_release(&p->body);
+    if (p->object)
+        memobject_unref(p->object);
     call_finish(p->whole, op->err);
     free(p);
     return STEP_DONE;

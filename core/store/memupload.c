@@ -154,6 +154,8 @@ void memstore_upload_part(struct store *s, const struct upload_part_req *req, st
 
 /* ---- complete ---- */
 
+enum { COMPLETE_TRIES = 8 };
+
 static const struct mempart *find_part(const struct memupload *u, uint32_t number)
 {
     uint32_t at = memupload_seek(u, number);
@@ -191,41 +193,122 @@ static struct memobject *assemble(const struct upload_complete_req *req, const s
     return o;
 }
 
-static enum err complete(struct membucket *b, struct memupload *u, const struct upload_complete_req *req,
-                         struct upload_complete_res *res)
+struct complete_op {
+    struct op op;
+    struct memstore *m;
+    const struct upload_complete_req *req;
+    struct upload_complete_res *res;
+    struct call *whole;
+    struct memobject *object;
+    struct memgate gate;
+    unsigned tries;
+};
+
+static step_fn complete_plan, complete_gated, complete_end; /* in order */
+
+static enum err make(struct complete_op *c, struct memupload *u)
 {
-    struct memobject *current = membucket_find(b, req->key);
     struct object_info info = u->info;
     enum err e;
 
     info.upload_id = u->id;
     info.mtime_ns = clock_wall_ns();
-    if ((e = plan(req, u, &info, &res->bad)) != ERR_OK)
+    if ((e = plan(c->req, u, &info, &c->res->bad)) == ERR_OK)
+        c->object = assemble(c->req, u, &info);
+    return e;
+}
+
+static enum err commit(struct complete_op *c, struct membucket *b, struct memupload *u)
+{
+    struct memobject *current = membucket_find(b, c->req->key);
+    enum err e = cond_check_write(&c->req->cond, current ? &current->info : NULL);
+
+    if (e != ERR_OK)
         return e;
-    if ((e = cond_check_write(&req->cond, current ? &current->info : NULL)) != ERR_OK)
-        return e;
-    struct memobject *o = assemble(req, u, &info);
-    object_info_copy(req->arena, &res->info, &o->info);
-    membucket_put(b, o);
+    if (!c->req->gate)
+        memobject_follow(c->object, current);
+    object_info_copy(c->req->arena, &c->res->info, &c->object->info);
+    membucket_put(b, c->object);
+    c->object = NULL;
     membucket_remove_upload(b, u);
     return ERR_OK;
+}
+
+/* The upload is gone: maybe because it was completed and the answer got lost. */
+static enum err find_made(struct complete_op *c, struct membucket *b)
+{
+    const struct memobject *o = membucket_find(b, c->req->key);
+
+    if (!o || !str_eq(o->info.upload_id, c->req->upload_id))
+        return ERR_NO_SUCH_UPLOAD;
+    object_info_copy(c->req->arena, &c->res->info, &o->info);
+    return ERR_OK;
+}
+
+static enum step_next complete_plan(struct op *op)
+{
+    struct complete_op *c = OP(op, struct complete_op);
+    struct membucket *b;
+    struct memupload *u;
+    enum err e = find_upload(c->m, c->req->bucket, c->req->key, c->req->upload_id, &b, &u);
+
+    if (e == ERR_NO_SUCH_UPLOAD && (e = find_made(c, b)) == ERR_OK)
+        return op_go(op, complete_end);
+    if (e == ERR_OK)
+        e = make(c, u);
+    if (e == ERR_OK && c->req->gate) {
+        c->gate = (struct memgate){.store = c->m, .req = c->req, .changes = u->changes};
+        memgate_enter(&c->gate, c->req->gate, c->req->arena, c->object, op_try(op, complete_gated));
+        return STEP_WAIT;
+    }
+    if (e == ERR_OK)
+        e = commit(c, b, u);
+    return e == ERR_OK ? op_go(op, complete_end) : op_fail(op, e);
+}
+
+/* Parts may have come or gone meanwhile, and a twin may have been faster. */
+static enum step_next complete_gated(struct op *op)
+{
+    struct complete_op *c = OP(op, struct complete_op);
+    struct membucket *b;
+    struct memupload *u;
+    enum err e = op->call.err;
+
+    if (e == ERR_OK)
+        c->object = memgate_take(&c->gate);
+    if (e == ERR_OK && memgate_is_stale(&c->gate))
+        e = ERR_AGAIN;
+    if (e == ERR_OK && (e = find_upload(c->m, c->req->bucket, c->req->key, c->req->upload_id, &b, &u)) == ERR_OK)
+        e = commit(c, b, u);
+    if (e == ERR_AGAIN && ++c->tries < COMPLETE_TRIES) {
+        memobject_unref(c->object);
+        c->object = NULL;
+        return op_go(op, complete_plan);
+    }
+    return e == ERR_OK ? op_go(op, complete_end) : op_fail(op, e == ERR_AGAIN ? ERR_CONFLICT : e);
+}
+
+static enum step_next complete_end(struct op *op)
+{
+    struct complete_op *c = OP(op, struct complete_op);
+
+    if (c->object)
+        memobject_unref(c->object);
+    call_finish(c->whole, op->err);
+    return STEP_DONE;
+}
+
+static void complete_cancel(void *arg)
+{
+    op_cancel(&((struct complete_op *)arg)->op, ERR_CANCELLED);
 }
 
 void memstore_upload_complete(struct store *s, const struct upload_complete_req *req, struct upload_complete_res *res,
                               struct call *c)
 {
-    struct membucket *b;
-    struct memupload *u;
-    enum err e = find_upload(MEMSTORE(s), req->bucket, req->key, req->upload_id, &b, &u);
+    struct complete_op *m = ARENA_NEW(req->arena, struct complete_op);
 
-    if (e == ERR_OK) {
-        e = complete(b, u, req, res);
-    } else if (e == ERR_NO_SUCH_UPLOAD) {
-        const struct memobject *o = membucket_find(b, req->key);
-        if (o && str_eq(o->info.upload_id, req->upload_id)) { /* a repeat after a lost answer */
-            object_info_copy(req->arena, &res->info, &o->info);
-            e = ERR_OK;
-        }
-    }
-    call_finish(c, e);
+    *m = (struct complete_op){.m = MEMSTORE(s), .req = req, .res = res, .whole = c};
+    op_start(&m->op, c->loop, "complete", complete_plan, complete_end);
+    call_on_cancel(c, complete_cancel, m);
 }

@@ -156,6 +156,7 @@ void object_info_copy(struct arena *arena, struct object_info *out, const struct
     out->attrs = attrs;
     out->tags = from->tags.n ? arena_str(arena, from->tags) : STR_NONE;
     out->upload_id = from->upload_id.n ? arena_str(arena, from->upload_id) : STR_NONE;
+    out->layout = from->layout.n ? arena_str(arena, from->layout) : STR_NONE;
 }
 
 struct str object_attr(const struct object_info *info, struct str name)

@@ -24,7 +24,8 @@
 /* ---- before a commit ---- */
 
 /* A put, copy or complete that is given a gate passes it once its content is stored and hashed, before the object is seen by
- * anybody. Whoever made the gate may read the content, decide the condition, tell others, and then lets it commit, or not. */
+ * anybody. Whoever made the gate may read the content, decide the condition, tell others, and then lets it commit, or not.
+ * The visit and what it points to are there until the call of enter is done; sources it gave until they are closed. */
 struct obj_get_res;
 struct gate_visit {
     const struct object_info *info; /* what will be committed; its mtime is a proposal */
@@ -37,9 +38,14 @@ struct gate_visit {
     struct str
         layout; /* not empty: the record is committed without content, which is elsewhere (object_info.layout). The
                           * gate's owner keeps the bytes until the call of the put is done */
+    /* Whether it is known already that this can't be committed any more: its upload was ended or given other parts. The
+     * gate then ends with ERR_AGAIN. Never blocks. */
+    bool (*is_stale)(struct gate_visit *);
 };
 struct commit_gate {
-    /* The call's error ends the method, nothing is committed; ERR_OK: it is committed, under the method's own condition, too. */
+    /* The call's error ends the method, nothing is committed; ERR_OK: it is committed, under the method's own condition, too.
+     * ERR_AGAIN: what there is now is made ready, and the gate entered again with it. That also happens, rarely, after
+     * ERR_OK: when an upload's parts or a copy's source changed before the commit. Some tries, then ERR_CONFLICT. */
     void (*enter)(struct commit_gate *, struct gate_visit *, struct call *);
 };
 
@@ -76,7 +82,7 @@ struct obj_get_req {
 };
 struct obj_get_res {
     struct obj_head_res head;
-    struct source *body; /* exactly head.len bytes; NULL on error */
+    struct source *body; /* exactly head.len bytes, none when the object has a layout; NULL on error */
 };
 
 struct obj_put_req {
@@ -104,7 +110,7 @@ struct obj_delete_res {
     bool existed; /* a missing key is not an error */
 };
 
-/* Server-side copy. Shares content where it can, otherwise reads and writes. */
+/* Server-side copy. Shares content where it can, otherwise reads and writes. A source with a layout: ERR_NOT_IMPLEMENTED. */
 struct obj_copy_req {
     struct arena *arena;
     struct bucket_id src_bucket;
@@ -136,7 +142,7 @@ struct obj_import_req {
     uint32_t part_count;
     struct source *body;      /* info.size bytes; not closed. With info.layout: none, may be NULL */
     struct body_check *check; /* never NULL: further digests that the sender knows; none of a multipart object */
-    bool force;               /* replaces whatever is here, be it newer, unless it is the very same (mtime and ETag) */
+    bool force; /* replaces whatever is here, be it newer, unless it is the very same (mtime, ETag and layout) */
 };
 struct obj_import_res {
     bool kept; /* what was here already */

@@ -18,6 +18,8 @@ int store_contract_run(struct contract_env *env)
     }
     if (!(env->skip & CONTRACT_NO_IMPORT))
         failed += contract_imports(env);
+    if (!(env->skip & CONTRACT_NO_GATE))
+        failed += contract_gates(env);
     failed += contract_buckets(env);
     return failed;
 }

@@ -13,6 +13,7 @@ enum { /* parts of the contract that a store may not have yet */
        CONTRACT_NO_UPLOADS = 1 << 1,
        CONTRACT_NO_PURGE = 1 << 2,
        CONTRACT_NO_IMPORT = 1 << 3,
+       CONTRACT_NO_GATE = 1 << 4, /* beyond a connection there is none */
 };
 
 struct contract_env {

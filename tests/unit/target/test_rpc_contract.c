@@ -31,8 +31,13 @@ int main(void)
 {
     struct loop *loop = loop_new();
     static struct pair p;
-    struct contract_env env = {
-        .name = "remote", .loop = loop, .open = open_store, .close = close_store, .far = true, .arg = &p};
+    struct contract_env env = {.name = "remote",
+                               .loop = loop,
+                               .open = open_store,
+                               .close = close_store,
+                               .far = true,
+                               .skip = CONTRACT_NO_GATE,
+                               .arg = &p};
 
     loop_adopt(loop);
     int failed = store_contract_run(&env);
