@@ -7,7 +7,7 @@
  *          of the content. Reading a piece that is lost: `data` other slices, same range.
  * Units    bytes.
  * Owns     sources own the sources they are given.
- * Errors   those of the sources; ERR_INVALID_ARGUMENT.
+ * Errors   those of the sources.
  * Thread   sources: the loop that made them; arithmetic of more than 64 KiB runs on `cpu`.
  * Source   Intel ISA-L erasure_code.h; J. S. Plank, "A tutorial on Reed-Solomon coding"; Cauchy matrices (gf_gen_cauchy1_matrix), so
  *          that every selection of rows can be inverted.
@@ -33,6 +33,7 @@ uint64_t erasure_stored(const struct erasure_layout *l, unsigned slice);
 enum { ERASURE_LAYOUT_MAX = 64 };
 /* `id`: names this version's slices; the same for all of them and for no other version. */
 struct str erasure_put(char out[ERASURE_LAYOUT_MAX], const struct erasure_layout *l, uint64_t id);
+/* ERR_CORRUPT: not such a text. ERR_NOT_IMPLEMENTED: that of a later version. */
 MUST_USE enum err erasure_get(struct str layout, struct erasure_layout *l, uint64_t *id);
 
 /* ---- making ---- */
@@ -41,19 +42,23 @@ struct erasure_env {
     struct loop *loop;
     struct offload *cpu;
 };
-/* The parity slices of one content, all at once: reads `data` sources (of the data slices' stored bytes, in order; taken) in step and
- * gives `parity` sources. Whoever reads them must read all at about the same pace: they share a window of a few steps, and one
- * that is closed early lets the others go on. */
-MUST_USE enum err erasure_encode(const struct erasure_env *env, const struct erasure_layout *l, struct source **data,
-                                 struct source **parity);
+/* The parity slices of one content, all at once: reads `data` sources (of the data slices' stored bytes, in order; NULL for one without any)
+ * in step and gives `parity` sources. Whoever reads them must read all at about the same pace: they share a window of a few steps,
+ * and one that is closed early lets the others go on. The data sources are only read while one of the parity sources is waited
+ * for, and are closed with the last of those. A cancelled read ends when the step does that it shares with the others. */
+void erasure_encode(const struct erasure_env *env, const struct erasure_layout *l, struct source **data,
+                    struct source **parity);
 
 /* ---- rebuilding ---- */
 
 /* `len` bytes from `offset` of slice `wanted` out of `data` other slices: have[i] is the number of the slice that sources[i] gives the bytes
- * [offset, offset + len) of, shorter where the slice ends (what is behind its stored bytes is zeros). Takes the sources. */
+ * [offset, offset + len) of, shorter where the slice ends (what is behind its stored bytes is zeros; a source for none of them may
+ * be NULL). Takes the sources, also when it fails. ERR_INVALID_ARGUMENT: not `data` different slices. */
 MUST_USE enum err erasure_rebuild(const struct erasure_env *env, const struct erasure_layout *l, unsigned wanted,
                                   uint64_t offset, uint64_t len, const unsigned *have, struct source **sources,
                                   struct source **out);
+/* Index of the source by whose failure a rebuilt one failed, or -1. */
+int erasure_failed(const struct source *rebuilt);
 
 /* ---- reading ---- */
 
@@ -64,8 +69,9 @@ struct erasure_piece {
 };
 size_t erasure_pieces(const struct erasure_layout *l, uint64_t offset, uint64_t len,
                       struct erasure_piece out[REDUNDANCY_SLICES_MAX]);
-/* One source after the other. The next one is made when the last has ended, by `open(arg, i, &source, call)`; so that connections are
- * not held for later pieces. `close(arg)` at the end. */
+/* One source after the other, `size` bytes in all. The next one is made when the last has ended, by `open(arg, i, &source, call)`; so that
+ * connections are not held for later pieces. `close(arg)` at the end. Spans are passed through. Fails with ERR_INCOMPLETE_BODY when
+ * they end early; what is beyond `size` is left out. */
 struct chain_ops {
     void (*open)(void *arg, size_t i, struct source **out, struct call *call);
     void (*close)(void *arg);

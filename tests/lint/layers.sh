@@ -29,7 +29,7 @@ owners='
 ^jansson\.h          core/base/json\.c
 ^msgpack             core/base/pack\.[ch]
 ^xxhash\.h           core/base/hash\.c
-^isa-l               core/base/(hash|crc64)\.c|target/ec\.c
+^isa-l               core/base/(hash|crc64)\.c|core/store/erasure(_coder)?\.c
 ^libxml/             s3api/xml[a-z_]*\.[ch]
 ^curl/               core/http/client\.c
 ^archive(_entry)?\.h target/archive_[a-z]*\.c
