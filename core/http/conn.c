@@ -1,8 +1,6 @@
 #include "conn.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -423,10 +421,8 @@ static void on_timer(struct timer *t)
 void conn_new(struct http_server *s, int fd, const char *peer)
 {
     struct conn *c = NEW(struct conn);
-    int on = 1;
 
-    /* our writes are whole heads and bodies: waiting for more to come would only delay them */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    stream_tune(fd);
     c->server = s;
     c->loop = s->loop;
     c->stream = (struct stream){fd, s->tls ? tls_stream_new(s->tls, fd) : NULL};

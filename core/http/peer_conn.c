@@ -2,8 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -139,11 +137,11 @@ static void ready(struct peer_conn *c)
 
 static int connect_socket(const struct peer_resolved *r, unsigned i)
 {
-    int on = 1, fd = socket(r->list[i].ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(r->list[i].ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    stream_tune(fd);
     if (connect(fd, (const struct sockaddr *)&r->list[i], r->len[i]) == 0 || errno == EINPROGRESS)
         return fd;
     int saved = errno;

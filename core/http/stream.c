@@ -2,12 +2,23 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 
 enum { RECORD_MAX = 16384 }; /* TLS plaintext of one record */
+
+void stream_tune(int fd)
+{
+    int on = 1, unsent = STREAM_UNSENT;
+
+    /* without them all works, only slower */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+}
 
 static enum tls_want outcome(ssize_t r, enum tls_want blocked, size_t *n)
 {

@@ -4,7 +4,7 @@
  * Owns     the TLS session; not the descriptor.
  * Errors   enum tls_want: TLS_CLOSED = the peer's orderly end, TLS_BROKEN = reset or worse.
  * Thread   the connection's loop.
- * Source   recv(2), sendmsg(2), sendfile(2). SIGPIPE must be ignored: sendfile and OpenSSL have no MSG_NOSIGNAL.
+ * Source   recv(2), sendmsg(2), sendfile(2); TCP_NODELAY, TCP_NOTSENT_LOWAT in tcp(7). SIGPIPE must be ignored: sendfile and OpenSSL have no MSG_NOSIGNAL.
  */
 #ifndef SLUICE_HTTP_STREAM_H
 #define SLUICE_HTTP_STREAM_H
@@ -14,11 +14,21 @@
 
 #include "http/tls.h"
 
+enum {
+    STREAM_UNSENT =
+        128 *
+        1024, /* bytes that wait in a socket for the peer to read: enough to cover the time until we are asked for more */
+};
+
 struct stream {
     int fd;
     struct tls_stream *tls; /* NULL = plain */
 };
 
+/* Options of a new TCP socket. Writes are whole heads and bodies: they go out at once. Of bytes that the peer has no room for yet, few wait
+ * in the socket, for two reasons: what waits there is memory that a slow reader ties up (4 MiB each by Linux's default), and is sent
+ * while the peer's acknowledgements are handled, piece by piece and, on one machine, at the cost of the reader's core. */
+void stream_tune(int fd);
 /* As much as is there, up to len: *n > 0 with TLS_OK. Under TLS until nothing decrypted is left over or buf is full. */
 enum tls_want stream_read(struct stream *s, void *buf, size_t len, size_t *n);
 /* Whether a read may succeed though the descriptor isn't readable. */
