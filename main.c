@@ -24,6 +24,12 @@ static const struct command commands[] = {
      "  decommission ID\n      Moves the target's objects to the others, then it leaves the cluster.\n"
      "  remove ID --yes\n      Gives up a dead target and what only it held, for good.\n",
      true, command_cluster},
+    {"bucket", "list [--json] | show NAME [--json] | create NAME [--redundancy R] [OPTIONS]",
+     "Show the buckets of a cluster, or make one.",
+     "  list, show NAME\n      Name, redundancy, time of creation, region and owner of each bucket, or of one.\n"
+     "  --json\n      The same for programs.\n"
+     "  create NAME\n      Makes a bucket with the redundancy of `--redundancy`, which belongs to `--access-key`.\n",
+     true, command_bucket},
     {"config", "[--print | --markdown] [OPTIONS]", "Print every option, its value and where it came from.",
      "  --print\n      As YAML that could be used as a file; the default.\n"
      "  --markdown\n      All options with their defaults as a documentation page.\n",

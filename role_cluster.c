@@ -4,23 +4,10 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "cli/etcd.h"
 #include "cli/process.h"
 
 enum { ETCD_WAIT_S = 60, ETCD_PAUSE_MS_MIN = 250, ETCD_PAUSE_MS_MAX = 4000 };
-
-static enum err open_meta(struct role_cluster *c, const struct settings *s, char why[256])
-{
-    struct meta_etcd_conf conf = {.endpoints = s->cluster_etcd.items,
-                                  .endpoint_count = s->cluster_etcd.count,
-                                  .prefix = s->cluster_prefix,
-                                  .user = s->cluster_user,
-                                  .password = s->cluster_password,
-                                  .ca_file = s->cluster_ca,
-                                  .cert_file = s->cluster_cert,
-                                  .key_file = s->cluster_key};
-
-    return meta_etcd_open(&conf, &c->meta, why);
-}
 
 /* Nodes and etcd are often started together: whoever is first waits. */
 static enum err wait_meta(struct role_cluster *c, struct role *r, char why[ROLE_WHY_MAX])
@@ -30,7 +17,7 @@ static enum err wait_meta(struct role_cluster *c, struct role *r, char why[ROLE_
     char reason[256];
     enum err e;
 
-    while ((e = open_meta(c, &r->settings, reason)) == ERR_UNAVAILABLE && clock_mono_ns() < until) {
+    while ((e = etcd_open(&r->settings, &c->meta, reason)) == ERR_UNAVAILABLE && clock_mono_ns() < until) {
         log_warn(STR_NONE, "etcd is not there yet", "why=%s pause_ms=%u", log_quote(str_z(reason)), pause_ms);
         if (process_stopped_within(r->signals, pause_ms)) {
             snprintf(why, ROLE_WHY_MAX, "stopped while waiting for etcd: %s", reason);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "cli/bucket.h"
 #include "role_cluster.h"
 #include "role_s3.h"
 #include "store/shard.h"
@@ -41,6 +42,15 @@ static void lane_close(void *lane)
     free(l);
 }
 
+static enum err redundancy_fits(void *arg, struct redundancy r, char why[S3_WHY_MAX])
+{
+    const struct map *map = members_map(((struct gate *)arg)->cluster.members);
+    enum err e = bucket_fits_cluster(map, r, why);
+
+    map_release(map);
+    return e;
+}
+
 static enum err gate_open(struct role *r, char why[ROLE_WHY_MAX])
 {
     struct gate *g = CONTAINER(r, struct gate, role);
@@ -51,6 +61,8 @@ static enum err gate_open(struct role *r, char why[ROLE_WHY_MAX])
     if ((e = role_cluster_open(&g->cluster, r, STR_NONE, why)) != ERR_OK ||
         (e = role_s3_open(&g->s3, r, g->cluster.meta, STR_NONE, why)) != ERR_OK)
         return e;
+    g->s3.conf.redundancy_fits = redundancy_fits;
+    g->s3.conf.redundancy_arg = g;
     if (r->settings.cluster_share_listen)
         http_listen_share();
     control = role_cluster_control(&g->cluster);

@@ -22,6 +22,7 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
 
     s3->creds = creds_new();
     s3->conf = (struct s3api_conf){s->auth == AUTH_NONE, s->region, s->domains.items, s->domains.count, s->log_access};
+    s3->conf.redundancy = s->redundancy;
     if ((e = role_open_tls(r, 0, s->tls_cert, s->tls_key, why)) != ERR_OK)
         return e;
     if ((e = buckets_open(meta, &s3->buckets)) != ERR_OK) {

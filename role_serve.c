@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "cli/bucket.h"
 #include "role_s3.h"
 #include "target/local.h"
 
@@ -57,6 +58,11 @@ static enum err open_data(struct serve *v, char why[ROLE_WHY_MAX])
     return e;
 }
 
+static enum err redundancy_fits(void *arg, struct redundancy r, char why[S3_WHY_MAX])
+{
+    return bucket_fits_machine(((struct serve *)arg)->role.settings.data.count, r, why);
+}
+
 static enum err serve_open(struct role *r, char why[ROLE_WHY_MAX])
 {
     struct serve *v = CONTAINER(r, struct serve, role);
@@ -66,6 +72,8 @@ static enum err serve_open(struct role *r, char why[ROLE_WHY_MAX])
     if ((e = open_data(v, why)) != ERR_OK ||
         (e = role_s3_open(&v->s3, r, v->meta, r->settings.data.items[0], why)) != ERR_OK)
         return e;
+    v->s3.conf.redundancy_fits = redundancy_fits;
+    v->s3.conf.redundancy_arg = v;
     return role_s3_listen(r, &role, &(struct control_role){0}, why);
 }
 

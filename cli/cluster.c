@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "command.h"
+#include "etcd.h"
 #include "settings.h"
 #include "store/members.h"
 
@@ -205,15 +206,7 @@ static const struct verb *find_verb(const char *name)
 static enum err open_cluster(struct cluster *c, char why[256])
 {
     const struct settings *s = &c->settings;
-    struct meta_etcd_conf conf = {.endpoints = s->cluster_etcd.items,
-                                  .endpoint_count = s->cluster_etcd.count,
-                                  .prefix = s->cluster_prefix,
-                                  .user = s->cluster_user,
-                                  .password = s->cluster_password,
-                                  .ca_file = s->cluster_ca,
-                                  .cert_file = s->cluster_cert,
-                                  .key_file = s->cluster_key};
-    enum err e = meta_etcd_open(&conf, &c->meta, why);
+    enum err e = etcd_open(s, &c->meta, why);
 
     if (e == ERR_OK && (e = members_open(&(struct members_conf){c->meta, STR(""), s->lease_s}, &c->members)) != ERR_OK)
         snprintf(why, 256, "the map of the cluster can't be read (%s)", err_name(e));

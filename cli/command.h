@@ -30,6 +30,7 @@ int command_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool command_switch(int *argc, char **argv, const char *name);
 
 /* Commands that live here: see the table in main.c. */
+int command_bucket(int argc, char **argv);
 int command_cluster(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_fsck(int argc, char **argv);

@@ -36,6 +36,11 @@ static const struct config_option options[] = {
      "lose "
      "the last seconds of answered writes.",
      .choices = "sync|async"},
+    {"redundancy", CONFIG_TEXT, F(redundancy_text), "none",
+     "What buckets are made with that are made without the header `x-sluice-redundancy`: `none`; `mirror=N` keeps N "
+     "copies "
+     "on different disks of a machine; in a cluster `replicas=N` keeps objects on N targets, and `ec=D+P` cuts large "
+     "ones into D slices of data and P of parity on D+P targets. A bucket keeps what it was made with."},
     {"threads", CONFIG_COUNT, F(threads), "0", "Event loops that serve connections; 0 = one per core.", .max = 1024},
     {"io_threads", CONFIG_COUNT, F(io_threads), "16", "Threads for disk work that blocks.", .min = 1, .max = 1024},
     {"cpu_threads", CONFIG_COUNT, F(cpu_threads), "0", "Threads for hashing and decoding; 0 = one per core.",

@@ -29,7 +29,9 @@ struct settings {
     uint32_t threads, io_threads, cpu_threads; /* never 0 once loaded */
     uint32_t drain_timeout_ms;
     struct http_limits limits;
-    struct local_conf store; /* without mountpaths and pools */
+    struct str redundancy_text;
+    struct redundancy redundancy; /* once checked: of redundancy_text */
+    struct local_conf store;      /* without mountpaths and pools */
     enum log_level log_level;
     enum log_format log_format;
     bool log_access;
@@ -61,6 +63,8 @@ MUST_USE enum err settings_check_gateway(struct settings *s, char why[SETTINGS_W
 MUST_USE enum err settings_check_target(struct settings *s, char why[SETTINGS_WHY_MAX]);
 /* What any command that speaks with etcd needs. */
 MUST_USE enum err settings_check_etcd(const struct settings *s, char why[SETTINGS_WHY_MAX]);
+/* Reads redundancy_text; what serves clients includes it. */
+MUST_USE enum err settings_check_redundancy(struct settings *s, char why[SETTINGS_WHY_MAX]);
 /* Whether others could reach "HOST:PORT" by that text: not with an empty host, 0.0.0.0 or [::]. */
 bool settings_is_wildcard(struct str address);
 /* Only the defaults, for help and documentation. */

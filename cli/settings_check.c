@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "cli/bucket.h"
 #include "s3api/cred.h"
 #include "store/nodeauth.h"
 
@@ -82,10 +83,31 @@ static enum err check_store(const struct settings *s, char why[SETTINGS_WHY_MAX]
     return ERR_OK;
 }
 
+enum err settings_check_redundancy(struct settings *s, char why[SETTINGS_WHY_MAX])
+{
+    if (redundancy_parse(s->redundancy_text, &s->redundancy) != ERR_OK)
+        return refuse(why, "redundancy: \"" STR_FMT "\" is not none, mirror=N, replicas=N or ec=DATA+PARITY",
+                      STR_ARG(s->redundancy_text));
+    return ERR_OK;
+}
+
+/* On one machine. */
+static enum err check_copies(struct settings *s, char why[SETTINGS_WHY_MAX])
+{
+    char reason[BUCKET_WHY_MAX];
+    enum err e = settings_check_redundancy(s, why);
+
+    if (e == ERR_OK && bucket_fits_machine(s->data.count, s->redundancy, reason) != ERR_OK)
+        e = refuse(why, "%s", reason);
+    return e;
+}
+
 enum err settings_check_serve(struct settings *s, char why[SETTINGS_WHY_MAX])
 {
     enum err e;
 
+    if ((e = check_copies(s, why)) != ERR_OK)
+        return e;
     if ((e = check_store(s, why)) != ERR_OK || (e = check_addresses(s, why)) != ERR_OK)
         return e;
     return check_auth(s, why);
@@ -184,7 +206,7 @@ enum err settings_check_gateway(struct settings *s, char why[SETTINGS_WHY_MAX])
     if (s->data.count)
         return refuse(why, "a gateway keeps nothing: --data belongs to targets");
     if ((e = check_addresses(s, why)) != ERR_OK || (e = check_auth(s, why)) != ERR_OK ||
-        (e = check_cluster(s, why)) != ERR_OK)
+        (e = check_cluster(s, why)) != ERR_OK || (e = settings_check_redundancy(s, why)) != ERR_OK)
         return e;
     if (s->auth == AUTH_SIGNED && s->access_key.n == 0)
         return refuse(why,

@@ -72,6 +72,33 @@ def test_bad_names_are_refused(endpoint, name):
     assert code(e) == ("InvalidBucketName", 400)
 
 
+def redundancy_of(s3, name):
+    return s3.head_bucket(Bucket=name)["ResponseMetadata"]["HTTPHeaders"].get("x-sluice-redundancy")
+
+
+def create_with(endpoint, name, redundancy):
+    s3 = endpoint.client()
+    s3.meta.events.register("before-sign.s3.CreateBucket",
+                            lambda request, **_: request.headers.add_header("x-sluice-redundancy", redundancy))
+    return s3.create_bucket(Bucket=name)
+
+
+def test_redundancy_is_refused_by_name(endpoint, s3):
+    name = new_bucket_name()
+    for text, error in [("raid5", "InvalidArgument"), ("replicas=1", "InvalidArgument"), ("ec=4", "InvalidArgument"),
+                        ("replicas=8", "InvalidRequest"), ("ec=20+4", "InvalidRequest")]:
+        with pytest.raises(ClientError) as e:
+            create_with(endpoint, name, text)
+        assert code(e) == (error, 400), text
+        assert "replicas=" in str(e.value) or text in str(e.value)
+    create_with(endpoint, name, "none")
+    assert redundancy_of(s3, name) is None
+    with pytest.raises(ClientError) as e:
+        create_with(endpoint, name, "replicas=2")  # for one server: not possible; in a cluster: not what it is
+    assert code(e) == ("InvalidRequest", 400)
+    s3.delete_bucket(Bucket=name)
+
+
 def test_list_buckets_pages_and_prefix(s3):
     stem = new_bucket_name()
     names = [f"{stem}-{i}" for i in range(5)]

@@ -1,8 +1,10 @@
 """What only a cluster can get wrong: every step of one client's work goes to the other gateway; nodes die and come back."""
 
 import itertools
+import json
 import os
 import shutil
+import subprocess
 import time
 import uuid
 
@@ -167,6 +169,44 @@ def test_a_bucket_has_one_maker(clients, run_together):
         errors = [r for r in results if isinstance(r, Exception)]
         assert len(errors) == 1 and errors[0].response["Error"]["Code"] == "BucketAlreadyOwnedByYou", results
         clients[0].delete_bucket(Bucket=name)
+
+
+def test_redundancy_of_buckets(cluster, turn):
+    def create(name, redundancy):
+        s3 = client(cluster, 0)
+        s3.meta.events.register("before-sign.s3.CreateBucket", lambda request, **_: request.headers.add_header("x-sluice-redundancy", redundancy))
+        s3.create_bucket(Bucket=name)
+
+    def sluice(*args):
+        return subprocess.run([str(cl.binary()), "bucket", *args], capture_output=True, text=True,
+                              env={**os.environ, **cluster.env, "SLUICE_ACCESS_KEY": cluster.access_key})
+
+    def told(name):
+        return turn().head_bucket(Bucket=name)["ResponseMetadata"]["HTTPHeaders"].get("x-sluice-redundancy")
+
+    wide, cut, cli = (f"{k}-{uuid.uuid4().hex[:8]}" for k in ("wide", "cut", "cli"))
+    create(wide, "replicas=2")
+    create(cut, "ec=2+1")
+    assert [told(wide), told(wide), told(cut), told(cut)] == ["replicas=2", "replicas=2", "ec=2+1", "ec=2+1"]
+    for text in ("ec=3+1", "none", "replicas=3"):  # too many targets; another than it has
+        with pytest.raises(ClientError) as e:
+            create(wide, text)
+        assert code_of(e) == "InvalidRequest" and "redundancy" in str(e.value)
+
+    done = sluice("create", cli, "--redundancy", "replicas=3")
+    assert done.returncode == 0 and "replicas=3" in done.stdout, done.stderr
+    turn().head_bucket(Bucket=cli)
+    assert told(cli) == "replicas=3"
+    assert sluice("create", cli).returncode == 1
+    refused = sluice("create", "much", "--redundancy", "ec=4+2")
+    assert refused.returncode == 1 and "needs 6 targets, the cluster has 3" in refused.stderr
+    assert json.loads(sluice("show", cut, "--json").stdout)["redundancy"] == "ec=2+1"
+    listed = {b["name"]: b for b in json.loads(sluice("list", "--json").stdout)}
+    assert listed[cli]["redundancy"] == "replicas=3" and listed[cli]["owner"] == cluster.access_key
+    assert cut in sluice("list").stdout
+    for name in (wide, cut, cli):
+        turn().delete_bucket(Bucket=name)
+    assert sluice("show", cut).returncode == 1
 
 
 def test_the_cluster_is_told(cluster):

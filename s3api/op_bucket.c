@@ -5,7 +5,8 @@
 
 enum { CREATE_BODY_MAX = 64 << 10, BUCKETS_PAGE_MAX = 10000, REGION_MAX = 63 };
 
-#define REGION_DEFAULT STR("us-east-1")
+#define REGION_DEFAULT    STR("us-east-1")
+#define REDUNDANCY_HEADER STR("x-sluice-redundancy")
 
 struct str s3_bucket_region(const struct s3_request *r, const struct bucket *b)
 {
@@ -110,6 +111,7 @@ struct create_op {
     struct s3_read_res nothing;
     struct bucket_create_req req;
     struct bucket_create_res res;
+    bool says_redundancy;
 };
 
 static step_fn create_parse, create_record, create_done;
@@ -131,6 +133,26 @@ static enum err check_create_headers(struct s3_request *r)
     return ERR_OK;
 }
 
+/* x-sluice-redundancy, or what the server was told to do without it. */
+static enum err take_redundancy(struct s3_request *r, struct create_op *c)
+{
+    const struct s3api_conf *conf = r->env->conf;
+    struct str text = s3_header(r, REDUNDANCY_HEADER);
+    char why[S3_WHY_MAX] = "redundancy other than none is not possible here";
+    enum err e;
+
+    c->says_redundancy = text.p != NULL;
+    c->req.redundancy = conf->redundancy;
+    if (text.p && redundancy_parse(text, &c->req.redundancy) != ERR_OK)
+        return reply_error(r, ERR_INVALID_ARGUMENT,
+                           "x-sluice-redundancy must be none, mirror=N, replicas=N or ec=DATA+PARITY.");
+    if (c->req.redundancy.kind == REDUNDANCY_NONE)
+        return ERR_OK;
+    e = conf->redundancy_fits ? conf->redundancy_fits(conf->redundancy_arg, c->req.redundancy, why)
+                              : ERR_NOT_IMPLEMENTED;
+    return e == ERR_OK ? ERR_OK : reply_error(r, e, "%s.", why);
+}
+
 enum step_next create_bucket(struct op *op)
 {
     struct s3_request *r = S3(op);
@@ -138,9 +160,9 @@ enum step_next create_bucket(struct op *op)
     enum err e = check_create_headers(r);
 
     r->state = c;
-    if (e != ERR_OK)
-        return op_fail(op, e);
     c->req = (struct bucket_create_req){.arena = r->arena, .name = r->bucket_name, .owner = r->access_key};
+    if (e != ERR_OK || (e = take_redundancy(r, c)) != ERR_OK)
+        return op_fail(op, e);
     c->read = (struct s3_read_req){.request = r, .max = CREATE_BODY_MAX};
     if (r->http->body)
         s3_read_xml(r, &c->read, &c->xml, op_call(op, create_parse));
@@ -192,12 +214,26 @@ static enum step_next create_record(struct op *op)
     return STEP_WAIT;
 }
 
+/* What was asked for explicitly and isn't so is no success. */
+static enum err check_redundancy(struct s3_request *r, const struct create_op *c)
+{
+    struct redundancy asked = c->req.redundancy, is = c->res.bucket.id.redundancy;
+    char text[REDUNDANCY_TEXT_MAX];
+
+    if (!c->says_redundancy || (asked.kind == is.kind && asked.data == is.data && asked.parity == is.parity))
+        return ERR_OK;
+    return reply_error(r, ERR_INVALID_REQUEST, "The bucket exists with redundancy " STR_FMT ", which can't be changed.",
+                       STR_ARG(redundancy_text(is, text)));
+}
+
 static enum step_next create_done(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct create_op *c = r->state;
     enum err e = op->call.err;
 
+    if (e == ERR_BUCKET_OWNED && check_redundancy(r, c) != ERR_OK)
+        return op_fail(op, ERR_INVALID_REQUEST);
     /* In us-east-1 creating one's own bucket again succeeds, and changes nothing (S3 API: CreateBucket). */
     if (e == ERR_BUCKET_OWNED && str_eq(s3_bucket_region(r, &c->res.bucket), REGION_DEFAULT) && c->req.region.n == 0)
         e = ERR_OK;
@@ -212,9 +248,12 @@ static enum step_next create_done(struct op *op)
 enum step_next head_bucket(struct op *op)
 {
     struct s3_request *r = S3(op);
+    char text[REDUNDANCY_TEXT_MAX];
 
     reply_header(r, STR("x-amz-bucket-region"), s3_bucket_region(r, &r->bucket));
     reply_header(r, STR("x-amz-access-point-alias"), STR("false"));
+    if (r->bucket.id.redundancy.kind != REDUNDANCY_NONE)
+        reply_header_f(r, REDUNDANCY_HEADER, STR_FMT, STR_ARG(redundancy_text(r->bucket.id.redundancy, text)));
     return op_go(op, reply_send);
 }
 

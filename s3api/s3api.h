@@ -13,6 +13,8 @@
 #include "store/buckets.h"
 #include "store/store.h"
 
+enum { S3_WHY_MAX = 256 };
+
 struct s3api_conf {
     bool auth_none; /* serve everybody as the owner (loopback development) */
     struct str
@@ -20,6 +22,10 @@ struct s3api_conf {
     const struct str *domains; /* virtual-host style: <bucket>.<domain>; ports are ignored */
     size_t domain_count;
     bool access_log;
+    struct redundancy redundancy; /* of buckets whose makers don't say */
+    /* Whether a bucket with this redundancy, other than none, can be made here; otherwise a sentence in `why`. NULL: none can. */
+    enum err (*redundancy_fits)(void *arg, struct redundancy r, char why[S3_WHY_MAX]);
+    void *redundancy_arg;
 };
 
 struct s3api_env {

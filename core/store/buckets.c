@@ -23,6 +23,7 @@ struct buckets {
     struct {                     /* guarded by lock */
         struct record **records; /* by name */
         size_t n, cap;
+        size_t wide;       /* records of buckets with copies on several nodes */
         uint64_t revision; /* the last that the watch told: an older answer to a put of our own is out of date */
     } locked;
 };
@@ -31,7 +32,7 @@ struct buckets {
 
 static void record_encode(const struct bucket *b, struct buf *out)
 {
-    char uid[16];
+    char uid[16], redundancy[REDUNDANCY_TEXT_MAX];
     uint8_t raw[8];
 
     for (int i = 0; i < 8; i++)
@@ -48,6 +49,8 @@ static void record_encode(const struct bucket *b, struct buf *out)
     js_str(out, b->region);
     js_key(out, STR("owner"));
     js_str(out, b->owner);
+    js_key(out, STR("redundancy"));
+    js_str(out, redundancy_text(b->id.redundancy, redundancy));
     js_end_object(out);
 }
 
@@ -58,6 +61,15 @@ static struct str text_of(const struct doc *d, struct str key)
     return found && found->kind == DOC_SCALAR ? found->text : STR("");
 }
 
+/* Records of earlier versions have none. */
+static bool redundancy_decode(const struct doc *d, struct redundancy *out)
+{
+    struct str text = text_of(d, STR("redundancy"));
+
+    *out = (struct redundancy){.kind = REDUNDANCY_NONE};
+    return !doc_get(d, STR("redundancy")) || redundancy_parse(text, out) == ERR_OK;
+}
+
 /* The strs of *b live in the arena. Members that this version does not know are left alone: nothing here writes a
  * record again. */
 static enum err record_decode(struct arena *arena, struct str name, struct str value, struct bucket *b)
@@ -65,15 +77,16 @@ static enum err record_decode(struct arena *arena, struct str name, struct str v
     char why[DOC_WHY_MAX] = "";
     struct doc *d;
     uint64_t format = 0, uid = 0, created = 0;
+    struct redundancy redundancy = {.kind = REDUNDANCY_NONE};
 
     if (js_read(arena, value, &d, why) != ERR_OK || !str_to_u64(text_of(d, STR("format")), UINT64_MAX, &format) ||
         format != RECORD_FORMAT || !str_hex_to_u64(text_of(d, STR("uid")), &uid) || uid == 0 ||
-        !str_to_u64(text_of(d, STR("created_ns")), INT64_MAX, &created)) {
+        !str_to_u64(text_of(d, STR("created_ns")), INT64_MAX, &created) || !redundancy_decode(d, &redundancy)) {
         log_error(STR_NONE, "bucket record can't be read", "name=%s format=%llu why=%s", log_quote(name),
                   (unsigned long long)format, log_quote(str_z(why)));
         return ERR_CORRUPT;
     }
-    *b = (struct bucket){.id = {uid, arena_str(arena, name)},
+    *b = (struct bucket){.id = {uid, arena_str(arena, name), redundancy},
                          .created_ns = (int64_t)created,
                          .region = text_of(d, STR("region")),
                          .owner = text_of(d, STR("owner"))};
@@ -123,6 +136,7 @@ static void remove_name(struct buckets *t, struct str name)
 
     if (!find(t, name))
         return;
+    t->locked.wide -= redundancy_is_wide(t->locked.records[at]->bucket.id.redundancy);
     record_free(t->locked.records[at]);
     t->locked.n--;
     memmove(t->locked.records + at, t->locked.records + at + 1, (t->locked.n - at) * sizeof(*t->locked.records));
@@ -142,6 +156,7 @@ static void insert(struct buckets *t, const struct bucket *b, uint64_t revision)
     memmove(t->locked.records + at + 1, t->locked.records + at, (t->locked.n - at) * sizeof(*t->locked.records));
     t->locked.records[at] = r;
     t->locked.n++;
+    t->locked.wide += redundancy_is_wide(b->id.redundancy);
 }
 
 /* A change that took effect in meta; `b` NULL: removed. Not told: it was ours, and when the watch is past it the table
@@ -207,7 +222,7 @@ static struct str key_of(struct arena *arena, struct str name)
 static enum step_next create_put(struct op *op)
 {
     struct create_op *c = OP(op, struct create_op);
-    struct bucket b = {.id = {random_uid(), c->req->name},
+    struct bucket b = {.id = {random_uid(), c->req->name, c->req->redundancy},
                        .created_ns = clock_wall_ns(),
                        .region = c->req->region,
                        .owner = c->req->owner};
@@ -396,6 +411,14 @@ enum err buckets_find(struct buckets *t, struct arena *arena, struct str name, s
         bucket_copy(arena, b, &r->bucket);
     pthread_rwlock_unlock(&t->lock);
     return r ? ERR_OK : ERR_NO_SUCH_BUCKET;
+}
+
+bool buckets_any_wide(struct buckets *t)
+{
+    pthread_rwlock_rdlock(&t->lock);
+    bool any = t->locked.wide > 0;
+    pthread_rwlock_unlock(&t->lock);
+    return any;
 }
 
 void buckets_list(struct buckets *t, struct arena *arena, struct str prefix, struct str after, uint32_t max,

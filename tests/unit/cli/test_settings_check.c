@@ -119,6 +119,20 @@ static void others_must_be_able_to_reach_a_target(void **state)
     refused(check(settings_check_target, target, 2, NULL, 0), "--data DIR");
 }
 
+static char *const serve[] = {"--data=/x", "--data=/y"};
+
+static void redundancy_must_be_possible(void **state)
+{
+    (void)state;
+    refused(GATEWAY("--redundancy=raid5"), "is not none, mirror=N");
+    assert_int_equal(GATEWAY("--redundancy=ec=4+2"), ERR_OK); /* the cluster may grow */
+    assert_true(s.redundancy.kind == REDUNDANCY_EC && s.redundancy.data == 4);
+    settings_free(&s);
+    accepted(ROLE(settings_check_serve, serve, "--redundancy=none"));
+    refused(ROLE(settings_check_serve, serve, "--redundancy=replicas=2"), "this is one server");
+    refused(ROLE(settings_check_serve, serve, "--redundancy=x"), "is not none");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -127,6 +141,7 @@ int main(void)
         cmocka_unit_test(the_secret_has_a_length),
         cmocka_unit_test(the_secret_may_be_in_a_file),
         cmocka_unit_test(others_must_be_able_to_reach_a_target),
+        cmocka_unit_test(redundancy_must_be_possible),
     };
 
     unsetenv("SLUICE_CONFIG");

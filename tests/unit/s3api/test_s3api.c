@@ -165,6 +165,59 @@ static void a_location_is_kept(void **state)
     assert_false(exchange_body_has(&w, "other"));
 }
 
+static enum err five_targets(void *arg, struct redundancy r, char why[S3_WHY_MAX])
+{
+    (void)arg;
+    snprintf(why, S3_WHY_MAX, "there are 5 targets");
+    return redundancy_nodes(r) > 5 ? ERR_INVALID_REQUEST : ERR_OK;
+}
+
+static int create_with(const char *target, const char *redundancy)
+{
+    char header[64];
+
+    snprintf(header, sizeof(header), "x-sluice-redundancy: %s\n", redundancy);
+    return exchange(&w, "PUT", target, header, STR(""));
+}
+
+static void expect_redundancy(const char *target, const char *redundancy)
+{
+    assert_int_equal(send("HEAD", target), 200);
+    assert_string_equal(
+        exchange_header(&w, "x-sluice-redundancy").p ? exchange_header(&w, "x-sluice-redundancy").p : "", redundancy);
+}
+
+static void redundancy_is_what_was_asked_for(void **state)
+{
+    (void)state;
+    w.conf.redundancy_fits = five_targets;
+    w.conf.redundancy = (struct redundancy){REDUNDANCY_REPLICAS, 3, 0};
+    make_bucket("/default");
+    expect_redundancy("/default", "replicas=3");
+    assert_int_equal(create_with("/cut", "ec=3+2"), 200);
+    expect_redundancy("/cut", "ec=3+2");
+    assert_int_equal(create_with("/single", "none"), 200);
+    expect_redundancy("/single", "");
+    assert_int_equal(send("PUT", "/cut"), 200); /* again, without saying what */
+    assert_int_equal(create_with("/cut", "ec=3+2"), 200);
+    assert_error(create_with("/cut", "ec=2+2"), 400, "InvalidRequest");
+    assert_element("Message", "The bucket exists with redundancy ec=3+2, which can't be changed.");
+    assert_error(create_with("/cut", "none"), 400, "InvalidRequest");
+    expect_redundancy("/cut", "ec=3+2");
+}
+
+static void redundancy_that_can_not_be_is_refused(void **state)
+{
+    (void)state;
+    assert_error(create_with("/bkt", "replicas=2"), 501, "NotImplemented");
+    w.conf.redundancy_fits = five_targets;
+    assert_error(create_with("/bkt", "ec=4+2"), 400, "InvalidRequest");
+    assert_element("Message", "there are 5 targets.");
+    assert_error(create_with("/bkt", "raid5"), 400, "InvalidArgument");
+    assert_error(create_with("/bkt", ""), 400, "InvalidArgument");
+    assert_int_equal(send("HEAD", "/bkt"), 404);
+}
+
 static void create_refuses_what_it_would_not_do(void **state)
 {
     (void)state;
@@ -430,6 +483,8 @@ int main(void)
         T(a_bucket_is_made_found_and_removed),
         T(a_location_is_kept),
         T(create_refuses_what_it_would_not_do),
+        T(redundancy_is_what_was_asked_for),
+        T(redundancy_that_can_not_be_is_refused),
         T(buckets_are_listed_in_pages),
         T(an_expected_owner_must_be_right),
         T(settings_never_made_answer_as_on_s3),

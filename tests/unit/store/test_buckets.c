@@ -124,6 +124,50 @@ static void second_creation_tells_whose_it_is(void **state)
     assert_true(str_eq(again.owner, STR("me")));
 }
 
+static enum err create_wide(const char *name, struct redundancy r)
+{
+    struct bucket_create_req req = {.arena = &arena, .name = str_z(name), .owner = STR("me"), .redundancy = r};
+    struct bucket_create_res res = {0};
+    struct wait w;
+
+    buckets_create(buckets, &req, &res, begin(&w));
+    return end(&w);
+}
+
+static void expect_redundancy(struct buckets *t, const char *name, struct redundancy r)
+{
+    struct bucket b = {0};
+
+    assert_int_equal(buckets_find(t, &arena, str_z(name), &b), ERR_OK);
+    assert_memory_equal(&r, &b.id.redundancy, sizeof(r));
+}
+
+static void redundancy_is_kept_and_travels(void **state)
+{
+    const struct redundancy ec = {REDUNDANCY_EC, 4, 2}, mirror = {REDUNDANCY_MIRROR, 2, 0};
+    struct bucket_page page;
+    struct buckets *other;
+
+    (void)state;
+    assert_false(buckets_any_wide(buckets));
+    assert_int_equal(create_wide("mirrored", mirror), ERR_OK);
+    assert_false(buckets_any_wide(buckets));
+    assert_int_equal(create_wide("wide", ec), ERR_OK);
+    assert_true(buckets_any_wide(buckets));
+    expect_redundancy(buckets, "wide", ec);
+    expect_redundancy(buckets, "mirrored", mirror);
+    buckets_list(buckets, &arena, STR(""), STR(""), 10, &page);
+    assert_int_equal(page.buckets[1].id.redundancy.kind, REDUNDANCY_EC);
+
+    assert_int_equal(buckets_open(meta, &other), ERR_OK); /* as others read it */
+    expect_redundancy(other, "wide", ec);
+    assert_true(buckets_any_wide(other));
+    assert_int_equal(delete_bucket("wide"), ERR_OK);
+    assert_false(buckets_any_wide(buckets));
+    assert_false(buckets_any_wide(other));
+    buckets_close(other);
+}
+
 static void only_an_empty_bucket_is_deleted(void **state)
 {
     struct bucket b, next;
@@ -446,6 +490,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         T(created_bucket_is_found_at_once),
         T(second_creation_tells_whose_it_is),
+        T(redundancy_is_kept_and_travels),
         T(only_an_empty_bucket_is_deleted),
         T(racing_deletes_agree),
         T(refused_removal_unseals),
