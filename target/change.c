@@ -140,7 +140,17 @@ static void bring_body(struct txn *t, struct hot *h)
         txn_put(t, id_key(t, INDEX_MANIFEST, &h->rec.body), h->body);
 }
 
-enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h, enum txn_body body)
+/* Two writes of a key never have the same time, or the later one the lower: others tell by it which they know. What the
+ * description on the disk says stays behind by that much. */
+static void follow(struct hot *h, const struct record *old)
+{
+    int64_t before = old->info.mtime_ns;
+
+    if (before >= h->rec.info.mtime_ns && before < INT64_MAX && !hot_set_mtime(h, before + 1))
+        log_warn(STR_NONE, "time of a write is not that of this century", "ns=%lld", (long long)before);
+}
+
+enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h, unsigned how)
 {
     struct str refs_key = STR_NONE;
     struct record old;
@@ -154,11 +164,13 @@ enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond
         return found;
     if ((e = cond_check_write(cond, found == ERR_OK ? &old.info : NULL)) != ERR_OK)
         return e;
-    if (body == TXN_SHARES_BODY && (e = share_count(t, &h->rec, &refs_key, &refs)) != ERR_OK)
+    if (how & TXN_SHARES_BODY && (e = share_count(t, &h->rec, &refs_key, &refs)) != ERR_OK)
         return e;
     if (found == ERR_OK && (e = release_old(t, &old, &h->rec)) != ERR_OK)
         return e;
-    if (body == TXN_BRINGS_BODY)
+    if (found == ERR_OK && !(how & TXN_KEEPS_MTIME))
+        follow(h, &old);
+    if (!(how & TXN_SHARES_BODY))
         bring_body(t, h);
     else if (refs && !(found == ERR_OK && has_same_body(&old, &h->rec)))
         refs_put(t, refs_key, refs + 1);

@@ -62,20 +62,25 @@ MUST_USE enum err lookup_now(struct lookup *u);
 /* On the io pool. */
 void lookup_run(struct lookup *u, struct call *call);
 
+/* Reads a part of what `h` (with its body) says. With a layout: nothing. */
+MUST_USE enum err local_source(struct local *l, struct mountpath *m, struct hot *h, uint64_t offset, uint64_t len,
+                               struct source **out);
+
 /* ---- changing a record, within a commit ---- */
 
 /* The object's current record; ERR_NOT_FOUND. Its strs are valid until the batch ends. */
 MUST_USE enum err txn_object(struct txn *t, struct str index_key, struct record *out);
 /* Lets go of what the record's body occupies. Fails only before any change. */
 MUST_USE enum err txn_release_body(struct txn *t, const struct record *r);
-enum txn_body {
-    TXN_BRINGS_BODY, /* inline bytes or manifest are stored along with the record */
-    TXN_SHARES_BODY, /* another record has the same body: one more reference */
+enum txn_how {
+    /* Another record has the same body: one more reference. Otherwise inline bytes or manifest are stored with it. */
+    TXN_SHARES_BODY = 1 << 0,
+    /* Otherwise it becomes later than that of what is replaced. */
+    TXN_KEEPS_MTIME = 1 << 1,
 };
-/* Replaces the record at h->key (which may be absent) by `h`. Checks the bucket and the condition first. Takes no
- * reference: the cache gets one of its own. */
-MUST_USE enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h,
-                              enum txn_body body);
+/* Replaces the record at h->key (which may be absent) by `h`, which nobody else has yet. Checks the bucket and the
+ * condition first. Takes no reference: the cache gets one of its own. */
+MUST_USE enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h, unsigned how);
 
 /* ---- the methods ---- */
 

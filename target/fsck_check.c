@@ -160,10 +160,10 @@ static enum err check_object(struct fsck *f, struct str key, struct str value)
         fsck_damage(f, "%s: its record is damaged", name);
         return ERR_OK;
     }
-    f->bytes += r.info.size;
+    f->bytes += r.info.layout.n ? 0 : r.info.size;
     switch (r.kind) {
     case BODY_EMPTY:
-        if (r.info.size)
+        if (r.info.size && r.info.layout.n == 0)
             fsck_damage(f, "%s: has a size but no body", name);
         break;
     case BODY_INLINE:

@@ -38,6 +38,8 @@ static bool has_content(struct rebuild *b, const struct record *r, struct str ma
 {
     struct manifest m;
 
+    if (r->kind == BODY_EMPTY)
+        return r->info.layout.n || r->info.size == 0;
     if (r->kind == BODY_SEGMENT)
         return fsck_find(b->fsck, &r->body) != NULL;
     if (r->kind != BODY_MANIFEST || manifest_decode(manifest, &m) != ERR_OK ||

@@ -78,6 +78,21 @@ enum err hot_new(struct str key, struct str raw, struct str body, struct hot **o
     return ERR_OK;
 }
 
+bool hot_set_mtime(struct hot *h, int64_t mtime_ns)
+{
+    struct record r = h->rec;
+    struct buf raw = BUF_INIT(RECORD_MAX);
+
+    r.info.mtime_ns = mtime_ns;
+    bool fits = record_encode(&raw, &r) == ERR_OK && raw.n == h->raw.n; /* such numbers take 9 bytes */
+    if (fits) {
+        memcpy((char *)(uintptr_t)h->raw.p, raw.p, raw.n); /* within h */
+        h->rec.info.mtime_ns = mtime_ns;
+    }
+    buf_release(&raw);
+    return fits;
+}
+
 struct hot *hot_ref(struct hot *h)
 {
     atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);

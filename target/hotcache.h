@@ -30,6 +30,8 @@ struct hot {
 
 /* Copies all three. `body`: p == NULL: not known. ERR_CORRUPT when the record can't be decoded. */
 MUST_USE enum err hot_new(struct str key, struct str raw, struct str body, struct hot **out);
+/* Another time for one that nobody else has yet. False: not a time after January 1970. */
+bool hot_set_mtime(struct hot *h, int64_t mtime_ns);
 struct hot *hot_ref(struct hot *h);
 void hot_unref(void *h); /* NULL is legal; void * so that it fits arena_defer() and source_memory() */
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/multipart.h"
+#include "target/gated.h"
 #include "target/upload.h"
 
 /* CompleteMultipartUpload: everything that takes time (reading the parts, checksums, the manifest, its description on the disk)
@@ -34,11 +35,14 @@ struct complete_op {
     struct hot *hot; /* what is to be committed, or what an earlier Complete made */
     bool repeated;
     struct index_key key, upload_key;
+    struct gated gated;
+    bool in_gate;
     struct commit commit;
     bool submitted;
 };
 
-static step_fn complete_prepare, complete_commit, complete_decided, complete_end; /* in order */
+static step_fn complete_prepare, complete_prepared, complete_gated, complete_commit, complete_decided,
+    complete_end; /* in order */
 
 /* ---- on the io pool ---- */
 
@@ -203,7 +207,10 @@ static enum err prepare(struct offload_task *t)
 /* Back to nothing prepared. */
 static void unprepare(struct complete_op *c)
 {
-    sealing_end(&c->sealing, c->submitted && c->commit.committed);
+    bool committed = c->submitted && c->commit.committed;
+
+    sealing_end(&c->sealing, committed && !c->gated.bare);
+    gated_end(&c->gated, committed);
     upload_find_release(&c->upload);
     hot_unref(c->hot);
     c->hot = NULL;
@@ -227,7 +234,7 @@ static enum step_next complete_prepare(struct op *op)
         return op_fail(op, e);
     index_object(&c->key, req->bucket.uid, req->key);
     index_upload(&c->upload_key, req->bucket.uid, req->key, &c->upload.id);
-    offload_run(c->local->conf.io, &c->task, prepare, op_try(op, complete_commit));
+    offload_run(c->local->conf.io, &c->task, prepare, op_try(op, complete_prepared));
     return STEP_WAIT;
 }
 
@@ -240,23 +247,54 @@ static enum err complete_apply(struct commit *m, struct txn *t)
         return e == ERR_NO_SUCH_UPLOAD ? ERR_AGAIN : e; /* perhaps completed by a twin: see what it made */
     if (txn_changes(t, &c->upload.id) != c->changes)
         return ERR_AGAIN;
-    if ((e = txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot, TXN_BRINGS_BODY)) != ERR_OK)
+    if ((e = txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot, c->req->gate ? TXN_KEEPS_MTIME : 0)) != ERR_OK)
         return e;
     txn_delete(t, index_key_str(&c->upload_key));
     txn_delete_parts(t, &c->upload.id);
     txn_changed(t, &c->upload.id);
     for (size_t i = 0; i < c->count; i++)
-        if (!c->parts[i].wanted && !segment_id_is_zero(&c->parts[i].rec.segment))
+        if ((!c->parts[i].wanted || c->gated.bare) && !segment_id_is_zero(&c->parts[i].rec.segment))
             txn_unlink(t, &c->parts[i].rec.segment);
     return ERR_OK;
+}
+
+static enum step_next complete_prepared(struct op *op)
+{
+    struct complete_op *c = OP(op, struct complete_op);
+
+    if (op->call.err != ERR_OK || c->repeated)
+        return op_go(op, complete_decided);
+    if (!c->req->gate)
+        return op_go(op, complete_commit);
+    if (c->whole->cancelled)
+        return op_fail(op, ERR_CANCELLED);
+    c->gated = (struct gated){.local = c->local,
+                              .mountpath = c->mountpath,
+                              .bucket = c->req->bucket,
+                              .key = c->req->key,
+                              .upload = &c->upload.id,
+                              .changes = c->changes,
+                              .arena = c->req->arena};
+    c->in_gate = true;
+    gated_enter(&c->gated, c->req->gate, &c->hot, op_try(op, complete_gated));
+    return STEP_WAIT;
+}
+
+static enum step_next complete_gated(struct op *op)
+{
+    struct complete_op *c = OP(op, struct complete_op);
+
+    c->in_gate = false;
+    if (op->call.err != ERR_OK)
+        return op_go(op, complete_decided);
+    gated_take(&c->gated, op_call(op, complete_commit));
+    return STEP_WAIT;
 }
 
 static enum step_next complete_commit(struct op *op)
 {
     struct complete_op *c = OP(op, struct complete_op);
 
-    if (op->call.err != ERR_OK || c->repeated)
-        return op_go(op, complete_decided);
     c->submitted = true;
     commit_submit(c->mountpath->committer, &c->commit, complete_apply, op_try(op, complete_decided));
     return STEP_WAIT;
@@ -290,6 +328,15 @@ static enum step_next complete_end(struct op *op)
     return STEP_DONE;
 }
 
+/* One that is under way by itself runs to its end: the client that is gone will ask again for what it made. */
+static void complete_cancel(void *arg)
+{
+    struct complete_op *c = arg;
+
+    if (c->in_gate)
+        op_cancel(&c->op, ERR_CANCELLED);
+}
+
 void local_upload_complete(struct store *s, const struct upload_complete_req *req, struct upload_complete_res *res,
                            struct call *call)
 {
@@ -301,4 +348,5 @@ void local_upload_complete(struct store *s, const struct upload_complete_req *re
     c->res = res;
     c->whole = call;
     op_start(&c->op, call->loop, "local_upload_complete", complete_prepare, complete_end);
+    call_on_cancel(call, complete_cancel, c);
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "target/sealing.h"
+#include "target/gated.h"
 
 /* A copy on the same mountpath is one more record over the same body. A body in segments also gets a description on the disk,
  * so that the copy, too, can be rebuilt when the index is lost. */
@@ -23,12 +23,14 @@ struct copy_op {
     struct sealing sealing;
     struct offload_task task;
     struct hot *hot; /* what is to be committed */
+    struct gated gated;
     struct index_key src_key, key;
     struct commit commit;
     bool submitted;
 };
 
-static step_fn copy_start, copy_found, copy_stream, copy_prepared, copy_decided, copy_end; /* in order */
+static step_fn copy_start, copy_found, copy_stream, copy_prepared, copy_gated, copy_commit, copy_decided,
+    copy_end; /* in order */
 
 static enum step_next copy_start(struct op *op)
 {
@@ -40,7 +42,7 @@ static enum step_next copy_start(struct op *op)
         return op_fail(op, e);
     if (atomic_load_explicit(&c->mountpath->full, memory_order_relaxed))
         return op_fail(op, ERR_NO_SPACE);
-    lookup_init(&c->lookup, c->local, req->src_bucket.uid, req->src_key, WANT_MANIFEST);
+    lookup_init(&c->lookup, c->local, req->src_bucket.uid, req->src_key, req->gate ? WANT_BODY : WANT_MANIFEST);
     e = lookup_now(&c->lookup);
     if (e == ERR_OK)
         return op_go(op, copy_found);
@@ -112,7 +114,10 @@ static enum err prepare_task(struct offload_task *t)
 
 static void unprepare(struct copy_op *c)
 {
-    sealing_end(&c->sealing, c->submitted && c->commit.committed);
+    bool committed = c->submitted && c->commit.committed;
+
+    sealing_end(&c->sealing, committed && !c->gated.bare);
+    gated_end(&c->gated, committed);
     hot_unref(c->hot);
     hot_unref(c->from);
     hot_unref(c->lookup.found);
@@ -141,6 +146,8 @@ static enum step_next copy_found(struct op *op)
         return op_fail(op, e);
     if (c->from->rec.info.size > c->req->size_max)
         return op_fail(op, ERR_INVALID_REQUEST);
+    if (c->from->rec.info.layout.n) /* nobody here has its content */
+        return op_fail(op, ERR_NOT_IMPLEMENTED);
     if (!can_share(c))
         return op_go(op, copy_stream);
     if (c->from->rec.kind == BODY_SEGMENT || c->from->rec.kind == BODY_MANIFEST) {
@@ -164,16 +171,45 @@ static enum err copy_apply(struct commit *m, struct txn *t)
     struct copy_op *c = CONTAINER(m, struct copy_op, commit);
     const struct record *from = &c->from->rec;
     struct record now;
-    enum err e = txn_object(t, index_key_str(&c->src_key), &now);
+    enum err e;
 
+    if (c->gated.bare)
+        return txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot, TXN_KEEPS_MTIME);
+    e = txn_object(t, index_key_str(&c->src_key), &now);
     if (e != ERR_OK)
         return e == ERR_NOT_FOUND ? ERR_NO_SUCH_KEY : e;
     if (now.kind != from->kind || (now.kind != BODY_EMPTY && segment_id_cmp(&now.body, &from->body) != 0))
         return ERR_AGAIN;
-    return txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot, TXN_SHARES_BODY);
+    return txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot,
+                       TXN_SHARES_BODY | (c->req->gate ? TXN_KEEPS_MTIME : 0));
 }
 
 static enum step_next copy_prepared(struct op *op)
+{
+    struct copy_op *c = OP(op, struct copy_op);
+
+    if (!c->req->gate)
+        return op_go(op, copy_commit);
+    c->gated = (struct gated){.local = c->local,
+                              .mountpath = c->mountpath,
+                              .bucket = c->req->bucket,
+                              .key = c->req->key,
+                              .arena = c->req->arena};
+    gated_enter(&c->gated, c->req->gate, &c->hot, op_try(op, copy_gated));
+    return STEP_WAIT;
+}
+
+static enum step_next copy_gated(struct op *op)
+{
+    struct copy_op *c = OP(op, struct copy_op);
+
+    if (op->call.err != ERR_OK)
+        return op_go(op, copy_decided);
+    gated_take(&c->gated, op_call(op, copy_commit));
+    return STEP_WAIT;
+}
+
+static enum step_next copy_commit(struct op *op)
 {
     struct copy_op *c = OP(op, struct copy_op);
 

@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "store/import.h"
-#include "target/sealing.h"
+#include "target/described.h"
 
 /* An object as another node has it. A single PUT's body comes in as that of a put; the parts of a multipart object become
  * segments one after the other, then a manifest puts them together, as a Complete would. */
@@ -77,6 +77,8 @@ static enum step_next import_found(struct op *op)
     return STEP_WAIT;
 }
 
+static enum err build_task(struct offload_task *t);
+
 static enum step_next import_checked(struct op *op)
 {
     struct import_op *i = OP(op, struct import_op);
@@ -84,6 +86,10 @@ static enum step_next import_checked(struct op *op)
 
     i->sealed = arena_new(i->req->arena, n * sizeof(*i->sealed));
     i->segments = arena_new(i->req->arena, n * sizeof(*i->segments));
+    if (i->req->info.layout.n) { /* the content is somebody else's */
+        offload_run(i->local->conf.io, &i->task, build_task, op_call(op, import_built));
+        return STEP_WAIT;
+    }
     if (!i->req->body)
         i->empty = source_memory(STR(""), NULL, NULL);
     return op_go(op, import_ingest);
@@ -209,50 +215,20 @@ static enum step_next import_next(struct op *op)
     return STEP_WAIT;
 }
 
-/* ---- the manifest ---- */
-
-static void build_manifest(const struct import_op *i, struct buf *out)
-{
-    const struct part_info *parts = i->req->parts;
-    uint64_t end = 0;
-
-    manifest_begin(out, i->req->part_count, parts[0].checksum.digest.n);
-    for (uint32_t n = 0; n < i->req->part_count; n++) {
-        struct manifest_part p = {.number = parts[n].number,
-                                  .end = end += parts[n].size,
-                                  .mtime_ns = parts[n].mtime_ns,
-                                  .segment = i->segments[n],
-                                  .checksum = str_n(parts[n].checksum.digest.b, parts[n].checksum.digest.n)};
-        if (etag_to_md5(&parts[n].etag, p.md5)) /* import_check() saw to it */
-            manifest_add(out, &p);
-    }
-}
+/* ---- the record ---- */
 
 /* On the io pool: the record's own segment, as that of a Complete. */
 static enum err build_task(struct offload_task *t)
 {
     struct import_op *i = CONTAINER(t, struct import_op, task);
-    struct record r = {.info = i->req->info, .kind = BODY_MANIFEST, .has_desc = true};
-    struct description d = {.kind = DESCRIBES_OBJECT, .bucket = i->req->bucket, .key = i->req->key};
-    struct buf raw = BUF_INIT(RECORD_MAX), manifest = BUF_INIT(SEGMENT_DESC_MAX);
-    enum err e;
+    const struct described d = {.bucket = &i->req->bucket,
+                                .key = i->req->key,
+                                .info = &i->req->info,
+                                .parts = i->req->parts,
+                                .part_count = i->req->part_count,
+                                .segments = i->segments};
 
-    build_manifest(i, &manifest);
-    if ((e = buf_err(&manifest)) != ERR_OK || (e = sealing_stage_empty(&i->desc, i->mountpath)) != ERR_OK)
-        goto out;
-    segment_id_new(&r.body);
-    r.desc = i->desc.own.id;
-    if ((e = record_encode(&raw, &r)) != ERR_OK)
-        goto out;
-    d.record = buf_str(&raw);
-    d.manifest = buf_str(&manifest);
-    if ((e = sealing_describe(&i->desc, &d)) != ERR_OK || (e = sealing_seal_empty(&i->desc)) != ERR_OK)
-        goto out;
-    e = hot_new(index_key_str(&i->key), buf_str(&raw), buf_str(&manifest), &i->hot);
-out:
-    buf_release(&raw);
-    buf_release(&manifest);
-    return e;
+    return described_build(&d, i->mountpath, &i->desc, &i->hot);
 }
 
 /* The parts' bytes were there: the body must end cleanly as well. */
@@ -278,7 +254,7 @@ static enum err import_apply(struct commit *m, struct txn *t)
     if (e != ERR_OK && e != ERR_NOT_FOUND)
         return e;
     i->kept = e == ERR_OK && import_keeps(&now.info, i->req);
-    return i->kept ? ERR_OK : txn_replace(t, i->req->bucket.uid, &none, i->hot, TXN_BRINGS_BODY);
+    return i->kept ? ERR_OK : txn_replace(t, i->req->bucket.uid, &none, i->hot, TXN_KEEPS_MTIME);
 }
 
 static enum step_next import_built(struct op *op)
@@ -294,7 +270,7 @@ static enum step_next import_done(struct op *op)
 {
     struct import_op *i = OP(op, struct import_op);
 
-    if (!i->kept)
+    if (!i->kept && i->req->info.layout.n == 0)
         local_count_written(i->req->info.size);
     return op_go(op, import_end);
 }

@@ -167,15 +167,15 @@ static struct source *manifest_source(struct mountpath *m, const struct extents_
     return s;
 }
 
-static enum err make_source(struct local *l, struct mountpath *m, struct hot *h, uint64_t offset, uint64_t len,
-                            struct source **out)
+enum err local_source(struct local *l, struct mountpath *m, struct hot *h, uint64_t offset, uint64_t len,
+                      struct source **out)
 {
     const struct extents_env env = {.cache = l->extents, .io = l->conf.io, .verify = l->conf.verify_reads};
     struct extent whole = {.id = h->rec.body, .len = h->rec.info.size};
     struct manifest mf;
     enum err e;
 
-    if (len == 0) {
+    if (len == 0 || h->rec.info.layout.n) {
         *out = source_memory(STR(""), NULL, NULL);
         return ERR_OK;
     }
@@ -230,7 +230,7 @@ static enum step_next get_open(struct op *op)
     struct get_op *g = OP(op, struct get_op);
     struct span span;
     enum err e =
-        make_source(g->lookup.local, g->lookup.mountpath, g->hot, g->res->head.offset, g->res->head.len, &g->body);
+        local_source(g->lookup.local, g->lookup.mountpath, g->hot, g->res->head.offset, g->res->head.len, &g->body);
 
     if (e != ERR_OK)
         return op_fail(op, e);
@@ -273,7 +273,7 @@ static enum step_next get_end(struct op *op)
         hot_unref(g->lookup.found);
     if (op->err == ERR_OK) {
         g->res->body = g->body;
-        local_count_read(g->res->head.len);
+        local_count_read(g->body->size);
     } else {
         source_close(g->body);
         g->res->body = NULL;
@@ -301,9 +301,9 @@ static bool get_at_once(struct local *l, struct lookup *u, const struct obj_get_
     if (e == ERR_OK)
         e = answer(u->found, &req->head, false, &res->head);
     if (e == ERR_OK)
-        e = make_source(l, u->mountpath, u->found, res->head.offset, res->head.len, &body);
+        e = local_source(l, u->mountpath, u->found, res->head.offset, res->head.len, &body);
     if (e == ERR_OK)
-        local_count_read(res->head.len);
+        local_count_read(body->size);
     res->body = body;
     u->found = NULL;
     call_finish(c, e);

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "target/sealing.h"
+#include "target/gated.h"
 
 /* A put: the body comes in, large ones are sealed as a segment, then the record is committed. */
 struct put_op {
@@ -18,12 +18,14 @@ struct put_op {
     struct ingest ingest;
     struct sealing sealing;
     struct hot *hot; /* what is to be committed */
+    struct gated gated;
     struct commit commit;
     bool submitted;
     struct index_key key;
 };
 
-static step_fn put_start, put_checked, put_ingest, put_seal, put_commit, put_done, put_end; /* in order */
+static step_fn put_start, put_checked, put_ingest, put_seal, put_sealed, put_gated, put_commit, put_done,
+    put_end; /* in order */
 
 static enum step_next put_start(struct op *op)
 {
@@ -111,12 +113,35 @@ static enum step_next put_seal(struct op *op)
     if (e != ERR_OK)
         return op_fail(op, e);
     if (p->ingest.staged.fd < 0)
-        return op_go(op, put_commit);
+        return op_go(op, put_sealed);
     const struct description d = {
         .kind = DESCRIBES_OBJECT, .bucket = p->req->bucket, .key = p->req->key, .record = p->hot->raw};
     if ((e = sealing_describe(&p->sealing, &d)) != ERR_OK)
         return op_fail(op, e);
-    sealing_run(&p->sealing, p->mountpath, &p->ingest.staged, p->local->conf.io, op_call(op, put_commit));
+    sealing_run(&p->sealing, p->mountpath, &p->ingest.staged, p->local->conf.io, op_call(op, put_sealed));
+    return STEP_WAIT;
+}
+
+static enum step_next put_sealed(struct op *op)
+{
+    struct put_op *p = OP(op, struct put_op);
+
+    if (!p->req->gate)
+        return op_go(op, put_commit);
+    p->gated = (struct gated){.local = p->local,
+                              .mountpath = p->mountpath,
+                              .bucket = p->req->bucket,
+                              .key = p->req->key,
+                              .arena = p->req->arena};
+    gated_enter(&p->gated, p->req->gate, &p->hot, op_call(op, put_gated));
+    return STEP_WAIT;
+}
+
+static enum step_next put_gated(struct op *op)
+{
+    struct put_op *p = OP(op, struct put_op);
+
+    gated_take(&p->gated, op_call(op, put_commit));
     return STEP_WAIT;
 }
 
@@ -124,7 +149,7 @@ static enum err put_apply(struct commit *m, struct txn *t)
 {
     struct put_op *p = CONTAINER(m, struct put_op, commit);
 
-    return txn_replace(t, p->req->bucket.uid, &p->req->cond, p->hot, TXN_BRINGS_BODY);
+    return txn_replace(t, p->req->bucket.uid, &p->req->cond, p->hot, p->req->gate ? TXN_KEEPS_MTIME : 0);
 }
 
 static enum step_next put_commit(struct op *op)
@@ -149,9 +174,11 @@ static enum step_next put_done(struct op *op)
 static enum step_next put_end(struct op *op)
 {
     struct put_op *p = OP(op, struct put_op);
+    bool committed = p->submitted && p->commit.committed;
 
     hot_unref(p->lookup.found);
-    sealing_end(&p->sealing, p->submitted && p->commit.committed);
+    sealing_end(&p->sealing, committed && !p->gated.bare);
+    gated_end(&p->gated, committed);
     ingest_release(&p->ingest);
     hot_unref(p->hot);
     call_finish(p->whole, op->err);

@@ -4,7 +4,7 @@
 #include "base/pack.h"
 
 enum { RECORD_FIELDS = 17, UPLOAD_FIELDS = 6, PART_FIELDS = 7, DESCRIPTION_FIELDS = 7 };
-enum { FLAG_CLASS = 1 };
+enum { FLAG_CLASS = 1, FLAG_LAYOUT = 2 }; /* the latter brings one more field, behind the flags */
 
 static enum err damaged(const char *what)
 {
@@ -127,9 +127,13 @@ enum err record_encode(struct buf *out, const struct record *r)
 {
     const struct object_info *i = &r->info;
 
-    pack_array(out, RECORD_FIELDS);
+    if (i->layout.n > LAYOUT_MAX)
+        return ERR_METADATA_TOO_LARGE;
+    pack_array(out, i->layout.n ? RECORD_FIELDS + 1 : RECORD_FIELDS);
     pack_uint(out, RECORD_VERSION);
-    pack_uint(out, has_class(i) ? FLAG_CLASS : 0);
+    pack_uint(out, (has_class(i) ? FLAG_CLASS : 0) | (i->layout.n ? FLAG_LAYOUT : 0));
+    if (i->layout.n)
+        pack_bin(out, i->layout.p, i->layout.n);
     pack_uint(out, i->size);
     pack_int(out, i->mtime_ns);
     put_etag(out, &i->etag);
@@ -152,9 +156,15 @@ enum err record_decode(struct str bytes, struct record *out)
     struct unpack u;
 
     unpack_init(&u, bytes);
-    if (!begin(&u, RECORD_FIELDS))
+    uint32_t fields = unpack_array(&u, RECORD_FIELDS + 1);
+    if (fields < RECORD_FIELDS || unpack_uint(&u, UINT32_MAX) != RECORD_VERSION)
         return damaged("object");
-    r.has_class = unpack_uint(&u, UINT32_MAX) & FLAG_CLASS;
+    uint64_t flags = unpack_uint(&u, UINT32_MAX);
+    if (fields != (flags & FLAG_LAYOUT ? RECORD_FIELDS + 1 : RECORD_FIELDS))
+        return damaged("object");
+    r.has_class = flags & FLAG_CLASS;
+    if (flags & FLAG_LAYOUT)
+        i->layout = unpack_bytes(&u, LAYOUT_MAX);
     i->size = unpack_uint(&u, INT64_MAX);
     i->mtime_ns = unpack_int(&u);
     get_etag(&u, &i->etag);

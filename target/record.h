@@ -23,10 +23,10 @@ enum {
 
 /* Where an object's bytes are. The numbers are on disks. */
 enum body_kind {
-    BODY_EMPTY = 0,
+    BODY_EMPTY = 0,    /* also of what has a layout and no parts */
     BODY_INLINE = 1,   /* in the index under the body's id */
     BODY_SEGMENT = 2,  /* the whole content of the segment of that id */
-    BODY_MANIFEST = 3, /* a manifest in the index under the body's id */
+    BODY_MANIFEST = 3, /* a manifest in the index under the body's id; with a layout it names no segments */
 };
 
 struct record {

@@ -42,12 +42,7 @@ int main(void)
     struct loop *loop = loop_new();
     static struct engine g = {.conf = LOCAL_CONF_DEFAULT};
     struct test_dir tmp;
-    struct contract_env env = {.loop = loop,
-                               .open = open_store,
-                               .close = close_store,
-                               .persistent = true,
-                               .skip = CONTRACT_NO_GATE,
-                               .arg = &g};
+    struct contract_env env = {.loop = loop, .open = open_store, .close = close_store, .persistent = true, .arg = &g};
     int failed = 0;
 
     hash_setup();
