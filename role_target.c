@@ -8,12 +8,14 @@
 #include "cli/identity.h"
 #include "role_cluster.h"
 #include "target/local.h"
+#include "target/moving.h"
 #include "target/rpc.h"
 
 struct target {
     struct role role;
     struct str id;
     struct local *local;
+    struct moving *moving;
     struct role_cluster cluster;
 };
 
@@ -23,7 +25,8 @@ struct lane {
     struct target *target;
     struct control *control;
     struct peer_pool *peers;
-    struct store *mine;
+    struct store *mine;   /* the disks */
+    struct store *moving; /* around it */
     struct rpc *rpc;
 };
 
@@ -48,8 +51,12 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
     l->control = control;
     l->peers = role_cluster_peers(&t->cluster, loop);
     l->mine = local_store(t->local, loop);
-    l->rpc = rpc_new(&(struct rpc_env){
-        .loop = loop, .mine = l->mine, .members = t->cluster.members, .cluster_key = t->role.settings.cluster_secret});
+    l->moving = moving_store(
+        t->moving, &(struct moving_env){.mine = l->mine, .remote = role_cluster_remote(&t->cluster, loop, l->peers)});
+    l->rpc = rpc_new(&(struct rpc_env){.loop = loop,
+                                       .mine = l->moving,
+                                       .members = t->cluster.members,
+                                       .cluster_key = t->role.settings.cluster_secret});
     *handler = &l->handler;
     return l;
 }
@@ -59,6 +66,7 @@ static void lane_close(void *lane)
     struct lane *l = lane;
 
     rpc_free(l->rpc);
+    store_close(l->moving);
     store_close(l->mine);
     peer_pool_free(l->peers);
     free(l);
@@ -168,6 +176,7 @@ static enum err target_open(struct role *r, char why[ROLE_WHY_MAX])
     if ((e = open_data(t, why)) != ERR_OK || (e = role_cluster_open(&t->cluster, r, t->id, why)) != ERR_OK ||
         (e = open_front(t, why)) != ERR_OK)
         return e;
+    t->moving = moving_new(t->cluster.members, t->id);
     return join(t, why); /* requests that come at once wait in the listener's queue for the loops to start */
 }
 
@@ -195,6 +204,8 @@ static void target_close(struct role *r)
 {
     struct target *t = CONTAINER(r, struct target, role);
 
+    if (t->moving)
+        moving_free(t->moving);
     role_cluster_close(&t->cluster);
     if (t->local)
         local_close(t->local);

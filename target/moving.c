@@ -47,31 +47,25 @@ struct store *moving_from(struct moving_handle *h, const struct moving_place *pl
     return n->store;
 }
 
-/* ---- methods that ask mine, or P, or both ---- */
+/* ---- reads: mine, or P, or both ---- */
 
 typedef void ask_fn(struct store *, const void *req, void *res, struct call *);
 
-enum seek {
-    SEEK_OBJECT, /* mine, P, mine again */
-    SEEK_UPLOAD, /* mine if it knows the upload, else P */
-};
 struct seek_op {
     struct op op;
     struct moving_handle *handle;
     struct moving_place place;
-    enum seek what;
     ask_fn *ask;
     const void *req;
     void *res;
     struct source **body; /* of a get's answer */
+    bool is_ours;         /* MOVING_MARK: what was completed here */
     struct arena *arena;
     struct call *whole;
-    struct part_list_req probe_req;
-    struct part_list_res probe;
     unsigned asked;
 };
 
-static step_fn seek_mine, seek_from, seek_probe, seek_probed, seek_end; /* objects: the first two; uploads: the next */
+static step_fn seek_mine, seek_from, seek_end;
 
 static enum step_next seek_mine(struct op *op)
 {
@@ -97,31 +91,6 @@ static enum step_next seek_from(struct op *op)
     return STEP_WAIT;
 }
 
-/* Asked before the body is touched, so that it goes where it belongs. */
-static enum step_next seek_probe(struct op *op)
-{
-    struct seek_op *s = OP(op, struct seek_op);
-
-    store_part_list(s->handle->env.mine, &s->probe_req, &s->probe, op_try(op, seek_probed));
-    return STEP_WAIT;
-}
-
-static enum step_next seek_probed(struct op *op)
-{
-    struct seek_op *s = OP(op, struct seek_op);
-    struct store *at = s->handle->env.mine;
-
-    if (op->call.err == ERR_NO_SUCH_UPLOAD) {
-        if (s->place.asleep)
-            return op_fail(op, ERR_UNAVAILABLE);
-        at = moving_from(s->handle, &s->place);
-    } else if (op->call.err != ERR_OK) {
-        return op_fail(op, op->call.err);
-    }
-    s->ask(at, s->req, s->res, op_call(op, seek_end));
-    return STEP_WAIT;
-}
-
 static enum step_next seek_end(struct op *op)
 {
     struct seek_op *s = OP(op, struct seek_op);
@@ -139,14 +108,13 @@ static void seek_cancel(void *arg)
     op_cancel(&((struct seek_op *)arg)->op, ERR_CANCELLED);
 }
 
-static void seek(struct store *store, ask_fn *ask, const struct seek_op *what, struct bucket_id bucket, struct str key,
-                 struct str upload_id)
+static void seek(struct store *store, ask_fn *ask, const struct seek_op *what, struct bucket_id bucket, struct str key)
 {
     struct moving_handle *h = MOVING(store);
     struct moving_place place;
 
     moving_place(h->moving, bucket.uid, key, &place);
-    if (place.where == MOVING_FOREIGN) {
+    if (place.where == MOVING_FOREIGN && !what->is_ours) {
         call_finish(what->whole, ERR_STALE_EPOCH);
         return;
     }
@@ -159,13 +127,11 @@ static void seek(struct store *store, ask_fn *ask, const struct seek_op *what, s
     s->handle = h;
     s->place = place;
     s->ask = ask;
-    s->probe_req =
-        (struct part_list_req){.arena = what->arena, .bucket = bucket, .key = key, .upload_id = upload_id, .max = 1};
-    op_start(&s->op, what->whole->loop, "seek", what->what == SEEK_OBJECT ? seek_mine : seek_probe, seek_end);
+    op_start(&s->op, what->whole->loop, "seek", seek_mine, seek_end);
     call_on_cancel(what->whole, seek_cancel, s);
 }
 
-#define SEEK(m, kind, at, id, ...)                                                                                     \
+#define SEEK(m, at, ...)                                                                                               \
     static void ask_##m(struct store *s, const void *req, void *res, struct call *c)                                   \
     {                                                                                                                  \
         store_##m(s, req, res, c);                                                                                     \
@@ -173,15 +139,17 @@ static void seek(struct store *store, ask_fn *ask, const struct seek_op *what, s
     static void moving_##m(struct store *s, const struct m##_req *req, struct m##_res *res, struct call *c)            \
     {                                                                                                                  \
         seek(s, ask_##m,                                                                                               \
-             &(struct seek_op){.what = kind, .req = req, .res = res, .arena = req->at arena, .whole = c, __VA_ARGS__}, \
-             req->at bucket, req->at key, id);                                                                         \
+             &(struct seek_op){.req = req,                                                                             \
+                               .res = res,                                                                             \
+                               .arena = req->at arena,                                                                 \
+                               .whole = c,                                                                             \
+                               .is_ours = str_starts(req->at cond.if_none_match, MOVING_MARK),                         \
+                               __VA_ARGS__},                                                                           \
+             req->at bucket, req->at key);                                                                             \
     }
 #define HERE
-SEEK(obj_head, SEEK_OBJECT, HERE, STR_NONE, )
-SEEK(obj_get, SEEK_OBJECT, head., STR_NONE, .body = &res->body)
-SEEK(upload_part, SEEK_UPLOAD, HERE, req->upload_id, )
-SEEK(upload_abort, SEEK_UPLOAD, HERE, req->upload_id, )
-SEEK(part_list, SEEK_UPLOAD, HERE, req->upload_id, )
+SEEK(obj_head, HERE, )
+SEEK(obj_get, head., .body = &res->body)
 
 /* ---- methods that change an object ---- */
 
@@ -196,13 +164,16 @@ struct write_op {
     struct str key;
     const struct obj_copy_req *copy;            /* whose source is settled first */
     const struct upload_complete_req *complete; /* that may have to go to P */
-    bool clears;                                /* a delete that N may send to P */
+    bool is_ours;                               /* another target's word, not a client's: MOVING_MARK */
+    bool away;                                  /* the upload to be completed is not here */
     struct call *whole;
+    unsigned turn;  /* moving_let_in() */
     bool at_source; /* it is the source that is locked now */
     struct moving_place place;
     struct keylock lock;
     struct settle settle;
-    /* a Complete at P */
+    /* a Complete where the upload is */
+    struct uploads_find find;
     struct obj_head_req head_req;
     struct obj_head_res head;
     struct upload_complete_req there_req;
@@ -210,8 +181,9 @@ struct write_op {
     struct obj_delete_res delete_res;
 };
 
-/* in order; write_there and what follows only for a Complete at P */
-static step_fn write_lock, write_locked, write_settled, write_tried, write_there, write_replace, write_bring, write_end;
+/* in order; write_found and what follows only for a Complete elsewhere */
+static step_fn write_lock, write_locked, write_settled, write_tried, write_found, write_there, write_replace,
+    write_bring, write_end;
 
 static struct bucket_id write_bucket(const struct write_op *w)
 {
@@ -228,10 +200,15 @@ static void write_place(struct write_op *w)
     moving_place(w->handle->moving, write_bucket(w).uid, write_key(w), &w->place);
 }
 
+/* Not this node's key, but what its owner asks for. */
+static bool is_served(const struct write_op *w)
+{
+    return (w->place.where == MOVING_LEAVING || w->place.where == MOVING_FOREIGN) && w->is_ours;
+}
+
 static enum keylock_mode mode_of(const struct write_op *w)
 {
-    return w->place.where == MOVING_COMING || (w->place.where == MOVING_LEAVING && w->clears) ? KEYLOCK_EXCLUSIVE
-                                                                                              : KEYLOCK_SHARED;
+    return w->place.where == MOVING_COMING || w->away || is_served(w) ? KEYLOCK_EXCLUSIVE : KEYLOCK_SHARED;
 }
 
 static enum step_next write_lock(struct op *op)
@@ -255,9 +232,7 @@ static bool map_is_newer(const struct write_op *w)
 
 static bool is_refused(const struct write_op *w)
 {
-    if (w->place.where == MOVING_LEAVING)
-        return !w->clears && !w->complete;
-    return w->place.where == MOVING_FOREIGN;
+    return (w->place.where == MOVING_LEAVING || w->place.where == MOVING_FOREIGN) && !w->is_ours;
 }
 
 /* The map may have changed since: who sees the old one here is waited for by the new owner's delete. */
@@ -290,7 +265,16 @@ static enum step_next write_settled(struct op *op)
         keylock_drop(&w->lock);
         return op_go(op, write_lock);
     }
-    if (w->complete && w->place.where == MOVING_COMING) {
+    if (w->away) {
+        w->find = (struct uploads_find){.handle = w->handle,
+                                        .arena = w->arena,
+                                        .bucket = w->bucket,
+                                        .key = w->key,
+                                        .upload_id = w->complete->upload_id};
+        uploads_find_run(&w->find, op_call(op, write_found));
+        return STEP_WAIT;
+    }
+    if (w->complete) {
         w->ask(w->handle->env.mine, w->req, w->res, op_try(op, write_tried));
         return STEP_WAIT;
     }
@@ -300,7 +284,7 @@ static enum step_next write_settled(struct op *op)
     return STEP_WAIT;
 }
 
-/* ---- a Complete of an upload at P, under the key's lock from beginning to end ---- */
+/* ---- a Complete of an upload that another target has, under the key's lock from beginning to end ---- */
 
 static enum step_next write_tried(struct op *op)
 {
@@ -308,14 +292,25 @@ static enum step_next write_tried(struct op *op)
 
     if (op->call.err == ERR_OK)
         return op_go(op, write_end);
-    if (op->call.err != ERR_NO_SUCH_UPLOAD)
+    if (op->call.err != ERR_NO_SUCH_UPLOAD || is_served(w))
         return op_fail(op, op->call.err);
+    w->away = true;
+    if (w->lock.mode == KEYLOCK_EXCLUSIVE)
+        return op_go(op, write_settled);
+    keylock_drop(&w->lock);
+    return op_go(op, write_lock);
+}
+
+static enum step_next write_found(struct op *op)
+{
+    struct write_op *w = OP(op, struct write_op);
+
     w->head_req = (struct obj_head_req){.arena = w->arena, .bucket = w->bucket, .key = w->key, .cond = COND_INIT};
     store_obj_head(w->handle->env.mine, &w->head_req, &w->head, op_try(op, write_there));
     return STEP_WAIT;
 }
 
-/* P knows nothing of the object that is here: its condition is decided here. */
+/* They know nothing of the object that is here: its condition is decided here. */
 static enum step_next write_there(struct op *op)
 {
     struct write_op *w = OP(op, struct write_op);
@@ -327,11 +322,12 @@ static enum step_next write_there(struct op *op)
         return op_fail(op, e);
     w->there_req = *w->complete;
     w->there_req.cond = (struct cond)COND_INIT;
-    store_upload_complete(moving_from(w->handle, &w->place), &w->there_req, w->res, op_call(op, write_replace));
+    w->there_req.cond.if_none_match = MOVING_MARK;
+    store_upload_complete(moving_from(w->handle, &w->find.place), &w->there_req, w->res, op_call(op, write_replace));
     return STEP_WAIT;
 }
 
-/* What was made at P counts from now on, whatever the two clocks say: readers find it there until it is here. */
+/* What was made there counts from now on, whatever the two clocks say. */
 static enum step_next write_replace(struct op *op)
 {
     struct write_op *w = OP(op, struct write_op);
@@ -345,8 +341,8 @@ static enum step_next write_bring(struct op *op)
 {
     struct write_op *w = OP(op, struct write_op);
 
-    w->settle =
-        (struct settle){.handle = w->handle, .place = &w->place, .arena = w->arena, .bucket = w->bucket, .key = w->key};
+    w->settle = (struct settle){
+        .handle = w->handle, .place = &w->find.place, .arena = w->arena, .bucket = w->bucket, .key = w->key};
     settle_run(&w->settle, op_call(op, write_end));
     return STEP_WAIT;
 }
@@ -356,6 +352,7 @@ static enum step_next write_end(struct op *op)
     struct write_op *w = OP(op, struct write_op);
 
     keylock_drop(&w->lock);
+    moving_let_out(w->handle->moving, w->turn);
     call_finish(w->whole, op->err);
     return STEP_DONE;
 }
@@ -372,6 +369,7 @@ static void write_start(struct store *store, const struct write_op *what)
     *w = *what;
     w->handle = MOVING(store);
     w->at_source = w->copy != NULL;
+    w->turn = moving_let_in(w->handle->moving);
     op_start(&w->op, w->whole->loop, "write", write_lock, write_end);
     call_on_cancel(w->whole, write_cancel, w);
 }
@@ -393,9 +391,9 @@ static void write_start(struct store *store, const struct write_op *what)
                                           __VA_ARGS__});                                                               \
     }
 WRITE(obj_put, )
-WRITE(obj_delete, .clears = r->cond.if_match.p != NULL)
+WRITE(obj_delete, .is_ours = str_starts(r->cond.if_match, MOVING_MARK))
 WRITE(obj_copy, .copy = r)
-WRITE(upload_complete, .complete = r)
+WRITE(upload_complete, .complete = r, .is_ours = str_starts(r->cond.if_none_match, MOVING_MARK))
 
 /* ---- the rest ---- */
 
@@ -417,6 +415,26 @@ static void moving_upload_create(struct store *s, const struct upload_create_req
     {                                                                                                                  \
         store_##m(MOVING(s)->env.mine, req, res, c);                                                                   \
     }
+/* Before a body is touched, so that it goes where it belongs. */
+static void moving_upload_part(struct store *s, const struct upload_part_req *req, struct upload_part_res *res,
+                               struct call *c)
+{
+    uploads_forward(MOVING(s), &(struct uploads_forward){UPLOADS_PART, req, res, req->arena, req->bucket, req->key,
+                                                         req->upload_id, c});
+}
+static void moving_upload_abort(struct store *s, const struct upload_abort_req *req, struct upload_abort_res *res,
+                                struct call *c)
+{
+    uploads_forward(MOVING(s), &(struct uploads_forward){UPLOADS_ABORT, req, res, req->arena, req->bucket, req->key,
+                                                         req->upload_id, c});
+}
+static void moving_part_list(struct store *s, const struct part_list_req *req, struct part_list_res *res,
+                             struct call *c)
+{
+    uploads_forward(MOVING(s), &(struct uploads_forward){UPLOADS_LIST, req, res, req->arena, req->bucket, req->key,
+                                                         req->upload_id, c});
+}
+
 PASS(obj_list)
 PASS(upload_list)
 PASS(bucket_purge)

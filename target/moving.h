@@ -5,11 +5,11 @@
  *            reads          N's store, then P, then N's again: it may just have moved.
  *            writes         settle first: the object is imported here and deleted at P, so that a condition sees the true object
  *                           and nothing newer is ever at P. Then N's store alone.
- *            uploads        stay where they were begun: calls for an upload that is unknown here go to P. What a Complete made there
- *                           is settled before it is answered.
+ *            uploads        stay where they were begun, also after the move: an upload that is unknown here is looked for at all other nodes.
+ *                           What a Complete made there is settled before it is answered.
  *            lists, purges  pass: the shard asks all nodes.
- *          P serves, of keys that it owned before and does not own now, only what N asks of it: reads, calls of uploads and
- *          deletes with If-Match. All else that is not its own is refused with ERR_STALE_EPOCH.
+ *          P serves, of keys that it does not own now, only what N asks of it: reads, calls of uploads, and deletes and
+ *          Completes that N marks as its own. All else is refused with ERR_STALE_EPOCH.
  *          A delete at P waits for writes of that key which P let in before it knew the newer map, and they look at the map once
  *          more when they are let in; so what N then finds at P changes no more.
  * Owns     the engine is shared by all loops; moving_store() makes a loop's handle, which owns its remote stores, not `mine`.
@@ -37,6 +37,10 @@ struct moving_env {
     void *node_store_arg;
 };
 struct store *moving_store(struct moving *m, const struct moving_env *env);
+
+/* Finishes when every write that this node let in by an older map than its present one has ended: what is here then of keys that it does
+ * not own is all there will be, but for what their owners do. One at a time. */
+void moving_quiet(struct store *moving, struct call *call);
 
 /* The mover's: settles one key. Harmless for a key that is here already or not ours. ERR_BUSY: somebody writes it, who has settled it or
  * does so now: look again later. */

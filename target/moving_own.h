@@ -5,14 +5,26 @@
 #ifndef SLUICE_TARGET_MOVING_OWN_H
 #define SLUICE_TARGET_MOVING_OWN_H
 
+#include <stdatomic.h>
+
 #include "base/op.h"
 #include "target/moving.h"
+
+/* The first of the ETags in a condition by which a target tells another that it asks as a key's owner; no object has it. A request that was
+ * let in by an older map may find itself at a node that owns its key no more, and must not be taken for the owner's. */
+#define MOVING_MARK STR("\"-\"")
 
 struct moving {
     struct members *members;
     struct str self;
     struct keylocks *locks;
+    atomic_uint turn;   /* 0 or 1: under which writes are counted now */
+    atomic_uint let[2]; /* writes that run */
 };
+
+/* A write counts from before it looks at the map until its end. Returns its turn. */
+unsigned moving_let_in(struct moving *m);
+void moving_let_out(struct moving *m, unsigned turn);
 
 struct moving_node {
     struct moving_node *next;
@@ -44,6 +56,37 @@ struct moving_place {
 void moving_place(struct moving *m, uint64_t uid, struct str key, struct moving_place *out);
 /* P's store, whose next call goes by the map of `place`. */
 struct store *moving_from(struct moving_handle *h, const struct moving_place *place);
+
+/* Which other node has an upload: `place` tells. ERR_NO_SUCH_UPLOAD: none has; ERR_UNAVAILABLE: none of those that can be reached. */
+struct uploads_find {
+    struct op op;
+    struct moving_handle *handle;
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key, upload_id;
+    struct call *whole;
+    const struct map *map; /* held */
+    uint16_t at;           /* position of the node that is asked */
+    bool missed;           /* one could not be asked */
+    struct part_list_req req;
+    struct part_list_res res;
+    struct moving_place place;
+};
+/* `f` zeroed but for handle, arena, bucket, key, upload_id. */
+void uploads_find_run(struct uploads_find *f, struct call *whole);
+
+/* A call about an upload, to the node that has it. */
+enum uploads_method { UPLOADS_PART, UPLOADS_ABORT, UPLOADS_LIST };
+struct uploads_forward {
+    enum uploads_method method;
+    const void *req;
+    void *res;
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key, upload_id;
+    struct call *whole;
+};
+void uploads_forward(struct moving_handle *h, const struct uploads_forward *what);
 
 /* Brings one key here for good; the key is locked by the caller. */
 struct settle {

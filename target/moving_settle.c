@@ -14,7 +14,7 @@ static enum step_next settle_clear(struct op *op)
     if (s->place->asleep)
         return op_fail(op, ERR_UNAVAILABLE);
     s->delete_req = (struct obj_delete_req){.arena = s->arena, .bucket = s->bucket, .key = s->key, .cond = COND_INIT};
-    s->delete_req.cond.if_match = s->etag.n ? s->etag : STR("\"-\"");
+    s->delete_req.cond.if_match = s->etag.n ? s->etag : MOVING_MARK;
     store_obj_delete(moving_from(s->handle, s->place), &s->delete_req, &s->delete_res, op_try(op, settle_cleared));
     return STEP_WAIT;
 }
@@ -32,6 +32,7 @@ static enum step_next settle_cleared(struct op *op)
     if (++s->tries > SETTLE_TRIES)
         return op_fail(op, ERR_CONFLICT);
     s->get_req = (struct obj_get_req){{.arena = s->arena, .bucket = s->bucket, .key = s->key, .cond = COND_INIT}};
+    s->get_req.head.cond.if_none_match = MOVING_MARK;
     s->get = (struct obj_get_res){0};
     store_obj_get(moving_from(s->handle, s->place), &s->get_req, &s->get, op_try(op, settle_got));
     return STEP_WAIT;
@@ -94,7 +95,8 @@ static enum step_next settle_imported(struct op *op)
         return op_fail(op, op->call.err);
     }
     s->bytes = s->get.head.info.size;
-    s->etag = arena_printf(s->arena, "\"" STR_FMT "\"", STR_ARG(etag_str(&s->get.head.info.etag)));
+    s->etag = arena_printf(s->arena, STR_FMT ", \"" STR_FMT "\"", STR_ARG(MOVING_MARK),
+                           STR_ARG(etag_str(&s->get.head.info.etag)));
     return op_go(op, settle_clear);
 }
 
