@@ -109,6 +109,18 @@ struct str arena_printf(struct arena *a, const char *fmt, ...)
     return str_n(p, (size_t)n);
 }
 
+struct str arena_u64(struct arena *a, uint64_t v)
+{
+    enum { DIGITS = 20 };
+    char *p = arena_alloc(a, DIGITS);
+    size_t at = DIGITS;
+
+    do
+        p[--at] = (char)('0' + v % 10);
+    while ((v /= 10) != 0);
+    return str_n(p + at, DIGITS - at);
+}
+
 void arena_defer(struct arena *a, void (*fn)(void *), void *arg)
 {
     struct arena_defer *d = arena_alloc(a, sizeof(*d));

@@ -35,6 +35,8 @@ void *arena_new(struct arena *a, size_t n) __attribute__((returns_nonnull));
 /* A copy that is also NUL-terminated behind its end. */
 struct str arena_str(struct arena *a, struct str s);
 struct str arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Decimal. */
+struct str arena_u64(struct arena *a, uint64_t v);
 /* Runs fn(arg) at the arena's end. */
 void arena_defer(struct arena *a, void (*fn)(void *), void *arg);
 /* Runs the destructors, frees everything; the arena is empty and usable again. */

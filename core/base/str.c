@@ -134,6 +134,25 @@ static size_t utf8_len(const unsigned char *p, size_t n)
     return len;
 }
 
+bool str_is_plain(struct str s)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = UINT64_C(0x8080808080808080);
+    size_t i = 0;
+
+    for (; i + 8 <= s.n; i += 8) {
+        uint64_t v, del;
+        memcpy(&v, s.p + i, 8);
+        del = v ^ 0x7F * ones;
+        /* a top bit stays on when there is a byte below 0x20, or one that is 0x7F; which one, the loop below finds */
+        if ((((v - 0x20 * ones) & ~v) | ((del - ones) & ~del)) & tops)
+            break;
+    }
+    for (; i < s.n; i++)
+        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7F)
+            return false;
+    return true;
+}
+
 bool str_is_utf8(struct str s)
 {
     for (size_t i = 0; i < s.n;) {
@@ -181,60 +200,113 @@ bool hex_decode(struct str in, void *out, size_t n)
     return true;
 }
 
-static const char b64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+struct base64 {
+    char digits[65];
+    char refused[3]; /* the other alphabet's */
+    bool padded;
+};
 
-size_t base64_encode(const void *in, size_t n, char *out)
+static const struct base64 plain = {"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", "-_", true};
+static const struct base64 url = {"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", "+/", false};
+
+/* Of both alphabets, plus 1; 0 = none of them. */
+/* clang-format off */
+static const uint8_t b64_value[256] = {
+    ['+'] = 63, ['-'] = 63, ['/'] = 64, ['_'] = 64,
+    ['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62,
+    ['A'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+    ['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
+};
+/* clang-format on */
+
+static size_t b64_encode(const struct base64 *b, const unsigned char *p, size_t n, char *out)
 {
-    const unsigned char *p = in;
     char *o = out;
 
-    for (size_t i = 0; i < n; i += 3) {
-        size_t left = n - i;
-        uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
-        *o++ = b64[v >> 18];
-        *o++ = b64[v >> 12 & 63];
-        *o++ = left > 1 ? b64[v >> 6 & 63] : '=';
-        *o++ = left > 2 ? b64[v & 63] : '=';
+    for (; n >= 3; n -= 3, p += 3) {
+        uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+        *o++ = b->digits[v >> 18];
+        *o++ = b->digits[v >> 12 & 63];
+        *o++ = b->digits[v >> 6 & 63];
+        *o++ = b->digits[v & 63];
+    }
+    if (n) {
+        uint32_t v = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0);
+        *o++ = b->digits[v >> 18];
+        *o++ = b->digits[v >> 12 & 63];
+        if (n > 1)
+            *o++ = b->digits[v >> 6 & 63];
+        for (; b->padded && n < 3; n++)
+            *o++ = '=';
     }
     return (size_t)(o - out);
 }
 
-static int b64_digit(char c)
+/* `count` digits as bits; false: not digits. */
+static bool b64_group(const struct base64 *b, const char *p, size_t count, uint32_t *out)
 {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
+    uint32_t v = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint32_t d = b64_value[(unsigned char)p[i]];
+        if (d == 0 || (d > 62 && (p[i] == b->refused[0] || p[i] == b->refused[1])))
+            return false;
+        v = v << 6 | (d - 1);
+    }
+    *out = v;
+    return true;
+}
+
+/* Digits without padding. */
+static bool b64_decode(const struct base64 *b, struct str in, unsigned char *out, size_t cap, size_t *out_n)
+{
+    size_t whole = in.n / 4, rest = in.n % 4, n = whole * 3 + (rest ? rest - 1 : 0);
+    uint32_t v;
+
+    if (rest == 1 || n > cap)
+        return false;
+    for (size_t i = 0; i < whole; i++, out += 3) {
+        if (!b64_group(b, in.p + 4 * i, 4, &v))
+            return false;
+        out[0] = (unsigned char)(v >> 16);
+        out[1] = (unsigned char)(v >> 8);
+        out[2] = (unsigned char)v;
+    }
+    if (rest) {
+        unsigned spare = rest == 3 ? 2 : 4;
+        if (!b64_group(b, in.p + 4 * whole, rest, &v) || (v & ((1u << spare) - 1)))
+            return false; /* bits behind the end: two texts for one value */
+        v >>= spare;
+        out[rest - 2] = (unsigned char)v;
+        if (rest == 3)
+            out[0] = (unsigned char)(v >> 8);
+    }
+    *out_n = n;
+    return true;
+}
+
+size_t base64_encode(const void *in, size_t n, char *out)
+{
+    return b64_encode(&plain, in, n, out);
+}
+
+size_t base64url_encode(const void *in, size_t n, char *out)
+{
+    return b64_encode(&url, in, n, out);
 }
 
 bool base64_decode(struct str in, void *out, size_t cap, size_t *out_n)
 {
-    unsigned char *o = out;
-    size_t n = 0, pad = 0;
+    size_t pad = 0;
 
     if (in.n % 4 != 0)
         return false;
     while (pad < 2 && pad < in.n && in.p[in.n - 1 - pad] == '=')
         pad++;
-    if (in.n / 4 * 3 - pad > cap)
-        return false;
-    for (size_t i = 0; i < in.n; i += 4) {
-        uint32_t v = 0;
-        size_t keep = i + 4 == in.n ? 3 - pad : 3;
-        for (size_t k = 0; k < 4; k++) {
-            int d = k <= keep ? b64_digit(in.p[i + k]) : 0;
-            if (d < 0)
-                return false;
-            v = v << 6 | (uint32_t)d;
-        }
-        if ((keep == 2 && (v & 0xFF)) || (keep == 1 && (v & 0xFFFF)))
-            return false; /* bits behind the end: two texts for one value */
-        for (size_t k = 0; k < keep; k++)
-            o[n++] = (unsigned char)(v >> (16 - 8 * k));
-    }
-    *out_n = n;
-    return true;
+    return b64_decode(&plain, str_n(in.p, in.n - pad), out, cap, out_n);
+}
+
+bool base64url_decode(struct str in, void *out, size_t cap, size_t *out_n)
+{
+    return b64_decode(&url, in, out, cap, out_n);
 }

@@ -66,6 +66,8 @@ struct str str_split(struct str *s, char sep);
 bool str_to_u64(struct str s, uint64_t max, uint64_t *out);
 /* 1..16 hex digits of either case. */
 bool str_hex_to_u64(struct str s, uint64_t *out);
+/* No byte below 0x20 and no 0x7F: nothing that could end a line, or hide in one. Tells most texts at eight bytes a step. */
+bool str_is_plain(struct str s);
 /* Well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms); NUL allowed. */
 bool str_is_utf8(struct str s);
 /* Compares without telling by time where the first difference is. Lengths are not secret. */
@@ -80,5 +82,8 @@ bool hex_decode(struct str in, void *out, size_t n);
 size_t base64_encode(const void *in, size_t n, char *out);
 /* Strict: padded, canonical, no spaces. At most `cap` bytes; the count goes to *out_n. */
 bool base64_decode(struct str in, void *out, size_t cap, size_t *out_n);
+/* The same with "-_" for "+/" and without padding (RFC 4648 section 5). */
+size_t base64url_encode(const void *in, size_t n, char *out);
+bool base64url_decode(struct str in, void *out, size_t cap, size_t *out_n);
 
 #endif

@@ -14,11 +14,19 @@ _Static_assert(offsetof(struct http_header, value) == sizeof(const char *) + siz
                    offsetof(struct str, n) == sizeof(const char *) && sizeof(struct http_header) == 4 * sizeof(void *),
                "struct http_header must be laid out like struct phr_header");
 
-/* RFC 9110 section 5.6.2 */
+/* RFC 9110 section 5.6.2: characters of a token, as lower case; 0 = none of them. */
+/* clang-format off */
+static const char token_chars[256] = {
+    ['!'] = '!', ['#'] = '#', '$', '%', '&', '\'', ['*'] = '*', '+', ['-'] = '-', '.', ['^'] = '^', '_', '`', ['|'] = '|', ['~'] = '~',
+    ['0'] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9',
+    ['A'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+    ['a'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+};
+/* clang-format on */
+
 static bool is_token_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    return token_chars[(unsigned char)c] != 0;
 }
 
 static bool is_token(struct str s)
@@ -173,12 +181,16 @@ static enum err take_header(struct str name, struct str value, struct http_head 
 /* Lower-cases the name, trims the value. False: obs-fold, or a space before the colon. */
 static bool tidy(struct http_header *x)
 {
-    if (x->name.p == NULL || !is_token(x->name))
+    char *name = (char *)x->name.p;
+
+    if (name == NULL || x->name.n == 0)
         return false;
-    char *lower = (char *)x->name.p;
-    for (size_t k = 0; k < x->name.n; k++)
-        if (lower[k] >= 'A' && lower[k] <= 'Z')
-            lower[k] = (char)(lower[k] + 32);
+    for (size_t k = 0; k < x->name.n; k++) {
+        char lower = token_chars[(unsigned char)name[k]];
+        if (!lower)
+            return false;
+        name[k] = lower;
+    }
     x->value = str_trim(x->value);
     return true;
 }

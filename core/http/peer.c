@@ -385,6 +385,8 @@ void peer_pool_free(struct peer_pool *p)
 
 static bool is_clean(struct str s, bool spaces)
 {
+    if (str_is_plain(s))
+        return spaces || str_find_char(s, ' ') == SIZE_MAX;
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (c == '\r' || c == '\n' || c == 0 || (!spaces && (c <= ' ' || c == 0x7f)))

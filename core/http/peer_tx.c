@@ -8,9 +8,12 @@
 
 /* ---- the head ---- */
 
+enum { HEAD_FIXED_MAX = 96 }; /* request line's and Host's own, framing, empty line */
+
 static char *put(char *at, struct str s)
 {
-    memcpy(at, s.p, s.n);
+    if (s.n)
+        memcpy(at, s.p, s.n);
     return at + s.n;
 }
 
@@ -21,13 +24,14 @@ static bool wants_length(struct str method)
 
 /* The header that tells where the body ends; RFC 9110 section 8.6: a method with a meaning for bodies says so when there
  * is none. */
-static struct str framing_line(const struct peer_req *req)
+static char *put_framing(char *at, const struct peer_req *req)
 {
     if (!req->body)
-        return wants_length(req->method) ? STR("Content-Length: 0\r\n") : STR_NONE;
+        return wants_length(req->method) ? put(at, STR("Content-Length: 0\r\n")) : at;
     if (req->body->size == SOURCE_SIZE_UNKNOWN)
-        return STR("Transfer-Encoding: chunked\r\n");
-    return arena_printf(req->arena, "Content-Length: %llu\r\n", (unsigned long long)req->body->size);
+        return put(at, STR("Transfer-Encoding: chunked\r\n"));
+    at = put(at, STR("Content-Length: "));
+    return put(put(at, arena_u64(req->arena, req->body->size)), STR("\r\n"));
 }
 
 static bool asks(const struct peer_req *req)
@@ -37,8 +41,8 @@ static bool asks(const struct peer_req *req)
 
 static struct str build_head(const struct peer_req *req)
 {
-    struct str framing = framing_line(req), expect = asks(req) ? STR("Expect: 100-continue\r\n") : STR_NONE;
-    size_t n = req->method.n + req->target.n + req->address.n + framing.n + expect.n + 32;
+    struct str expect = asks(req) ? STR("Expect: 100-continue\r\n") : STR_NONE;
+    size_t n = req->method.n + req->target.n + req->address.n + expect.n + HEAD_FIXED_MAX;
 
     for (size_t i = 0; i < req->header_count; i++)
         n += req->headers[i].name.n + req->headers[i].value.n + 4;
@@ -50,10 +54,7 @@ static struct str build_head(const struct peer_req *req)
         at = put(put(at, req->headers[i].name), STR(": "));
         at = put(put(at, req->headers[i].value), STR("\r\n"));
     }
-    if (framing.n)
-        at = put(at, framing);
-    if (expect.n)
-        at = put(at, expect);
+    at = put(put_framing(at, req), expect);
     at = put(at, STR("\r\n"));
     assert((size_t)(at - start) <= n);
     return str_n(start, (size_t)(at - start));

@@ -51,6 +51,8 @@ static char *put_u64(char *at, uint64_t v)
 /* Values may repeat what a client once stored: no byte of theirs may end a line. */
 static char *put_value(char *at, struct str s)
 {
+    if (str_is_plain(s))
+        return s.n ? put(at, s.p, s.n) : at;
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         *at++ = c == '\r' || c == '\n' || c == 0 ? ' ' : c;

@@ -106,8 +106,8 @@ static void sign(struct remote_call *r)
                                    .digest = str_n(r->digest, sizeof(r->digest))};
 
     nodeauth_sign(r->remote->env.cluster_key, &claim, r->auth);
-    add_header(r, STR("sluice-epoch"), arena_printf(r->arena, "%llu", (unsigned long long)r->epoch));
-    add_header(r, STR("sluice-date"), arena_printf(r->arena, "%lld", (long long)now_ms));
+    add_header(r, STR("sluice-epoch"), arena_u64(r->arena, r->epoch));
+    add_header(r, STR("sluice-date"), arena_u64(r->arena, (uint64_t)now_ms));
     add_header(r, STR("sluice-digest"), claim.digest);
     add_header(r, STR("sluice-auth"), str_n(r->auth, sizeof(r->auth)));
     if (r->arena->id.n)
@@ -126,19 +126,12 @@ static void open_body(struct remote_call *r)
     if (description.n <= WIRE_HEADER_MAX) {
         add_header(r, STR("sluice-req"), wire_to_header(r->arena, description));
     } else {
-        add_header(r, STR("sluice-req-size"), arena_printf(r->arena, "%zu", description.n));
+        add_header(r, STR("sluice-req-size"), arena_u64(r->arena, description.n));
         head = description;
     }
     struct source *content = *wire_body(r->method, (void *)(uintptr_t)r->req);
     r->body = wire_tail_on(r->op.loop, head, content, wire_check(r->method, r->req));
     r->ask.expect = content && content->size >= WIRE_EXPECT_MIN;
-}
-
-static struct str target_of(struct remote_call *r)
-{
-    const char *prefix = r->remote->env.member ? WIRE_MEMBER_PREFIX : WIRE_PREFIX;
-
-    return arena_printf(r->arena, "%s" STR_FMT, prefix, STR_ARG(wire_name(r->method)));
 }
 
 static enum step_next remote_send(struct op *op)
@@ -148,7 +141,7 @@ static enum step_next remote_send(struct op *op)
 
     r->ask = (struct peer_req){.arena = r->arena,
                                .method = STR("POST"),
-                               .target = target_of(r),
+                               .target = wire_target(r->method, r->remote->env.member),
                                .headers = r->headers,
                                .repeatable = wire_is_read(r->method)};
     r->answer = (struct peer_res){0};

@@ -13,6 +13,20 @@ struct str wire_name(enum wire_method m)
     return names[m];
 }
 
+struct str wire_target(enum wire_method m, bool member)
+{
+    static const struct str targets[2][WIRE_METHODS] = {
+#define M(m) [WIRE_##m] = {WIRE_PREFIX #m, sizeof(WIRE_PREFIX #m) - 1},
+        {STORE_METHODS(M)},
+#undef M
+#define M(m) [WIRE_##m] = {WIRE_MEMBER_PREFIX #m, sizeof(WIRE_MEMBER_PREFIX #m) - 1},
+        {STORE_METHODS(M)},
+#undef M
+    };
+
+    return targets[member][m];
+}
+
 enum wire_method wire_by_name(struct str name)
 {
     int m = 0;
@@ -146,39 +160,21 @@ struct body_check *wire_check(enum wire_method m, const void *req)
 
 /* ---- descriptions in headers ---- */
 
-static void swap_bytes(char *p, size_t n, char from, char to)
-{
-    for (size_t i = 0; i < n; i++)
-        if (p[i] == from)
-            p[i] = to;
-}
-
 struct str wire_to_header(struct arena *arena, struct str bytes)
 {
     char *p = arena_alloc(arena, BASE64_LEN(bytes.n));
-    size_t n = base64_encode(bytes.p, bytes.n, p);
 
-    while (n && p[n - 1] == '=')
-        n--;
-    swap_bytes(p, n, '+', '-');
-    swap_bytes(p, n, '/', '_');
-    return str_n(p, n);
+    return str_n(p, base64url_encode(bytes.p, bytes.n, p));
 }
 
 enum err wire_from_header(struct arena *arena, struct str text, struct str *bytes)
 {
-    size_t padded = (text.n + 3) / 4 * 4, n;
+    size_t n;
 
-    if (text.n > BASE64_LEN((size_t)WIRE_HEADER_MAX) || str_find_char(text, '+') != SIZE_MAX ||
-        str_find_char(text, '/') != SIZE_MAX || str_find_char(text, '=') != SIZE_MAX)
+    if (text.n > BASE64_LEN((size_t)WIRE_HEADER_MAX))
         return ERR_BAD_REQUEST;
-    char *p = arena_alloc(arena, padded), *out = arena_alloc(arena, padded);
-    if (text.n)
-        memcpy(p, text.p, text.n);
-    memset(p + text.n, '=', padded - text.n);
-    swap_bytes(p, text.n, '-', '+');
-    swap_bytes(p, text.n, '_', '/');
-    if (!base64_decode(str_n(p, padded), out, padded, &n))
+    char *out = arena_alloc(arena, text.n);
+    if (!base64url_decode(text, out, text.n, &n))
         return ERR_BAD_REQUEST;
     *bytes = str_n(out, n);
     return ERR_OK;

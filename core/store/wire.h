@@ -37,6 +37,8 @@ enum wire_method {
 };
 /* Static. */
 struct str wire_name(enum wire_method m);
+/* Its request's target; of a `member`: what that node itself has. Static. */
+struct str wire_target(enum wire_method m, bool member);
 /* WIRE_METHODS: none of that name. */
 enum wire_method wire_by_name(struct str name);
 bool wire_has_body(enum wire_method m);

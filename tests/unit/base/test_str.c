@@ -150,6 +150,47 @@ static void base64_is_strict(void **state)
     assert_true(base64_decode(STR("Zm9vYmFy"), out, 6, &n));
 }
 
+static void base64url_has_no_padding_and_its_own_digits(void **state)
+{
+    static const char *const bad[] = {"Z", "Zg==", "Zh", "Zm9", "Zm8=", "Zm+/", "Zm9vY", "Zm 8", "\xc3\xa9Zg"};
+    unsigned char in[64], back[64];
+    char out[BASE64_LEN(64)];
+    size_t n;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(in); i++)
+        in[i] = (unsigned char)(i * 37 + 0xf8);
+    for (size_t len = 0; len <= sizeof(in); len++) {
+        size_t coded = base64url_encode(in, len, out);
+        assert_int_equal(coded, (len * 4 + 2) / 3);
+        assert_true(base64url_decode(str_n(out, coded), back, len, &n));
+        assert_int_equal(n, len);
+        assert_memory_equal(back, in, len);
+        assert_true(len == 0 || !base64url_decode(str_n(out, coded), back, len - 1, &n));
+    }
+    n = base64url_encode("\xfb\xff\xbf", 3, out);
+    assert_true(str_eq(str_n(out, n), STR("-_-_")));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+        if (base64url_decode(str_z(bad[i]), back, sizeof(back), &n))
+            fail_msg("\"%s\" was taken", bad[i]);
+}
+
+static void plain_text_has_no_control_characters(void **state)
+{
+    char text[40];
+
+    (void)state;
+    assert_true(str_is_plain(STR_NONE));
+    for (size_t len = 1; len <= sizeof(text); len++)
+        for (size_t at = 0; at < len; at++)
+            for (int c = 0; c < 256; c++) {
+                memset(text, c < 0x80 ? 0xff : ' ', sizeof(text));
+                text[at] = (char)c;
+                if (str_is_plain(str_n(text, len)) != (c >= 0x20 && c != 0x7f))
+                    fail_msg("byte %d at %zu of %zu", c, at, len);
+            }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -163,6 +204,8 @@ int main(void)
         cmocka_unit_test(secrets_compare_like_others),
         cmocka_unit_test(hex_goes_both_ways),
         cmocka_unit_test(base64_is_strict),
+        cmocka_unit_test(base64url_has_no_padding_and_its_own_digits),
+        cmocka_unit_test(plain_text_has_no_control_characters),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
