@@ -49,6 +49,19 @@ void peer_buf_put(struct peer_pool *p, char *buf)
         free(buf);
 }
 
+char *peer_in_get(struct peer_pool *p)
+{
+    return p->in_free_n ? p->in_free[--p->in_free_n] : mem_alloc(PEER_IN_FIRST);
+}
+
+void peer_in_put(struct peer_pool *p, char *buf, size_t cap)
+{
+    if (buf && cap == PEER_IN_FIRST && p->in_free_n < sizeof(p->in_free) / sizeof(p->in_free[0]))
+        p->in_free[p->in_free_n++] = buf;
+    else
+        free(buf);
+}
+
 void peer_trouble(struct peer_addr *a, const char *what, const char *why)
 {
     uint64_t now = loop_now_ns(a->pool->loop);
@@ -379,6 +392,8 @@ void peer_pool_free(struct peer_pool *p)
     }
     while (p->buf_free_n)
         free(p->buf_free[--p->buf_free_n]);
+    while (p->in_free_n)
+        free(p->in_free[--p->in_free_n]);
     pipe_list_release(&p->pipes);
     free(p);
 }

@@ -59,7 +59,7 @@ void peer_conn_close(struct peer_conn *c)
     timer_cancel(a->pool->loop, &c->timer);
     drop_socket(c);
     list_drop(c);
-    free(c->in);
+    peer_in_put(a->pool, c->in, c->in_cap);
     free(c);
     a->conn_count--;
     metric_add(&peer_m_connections, -1);
@@ -82,7 +82,7 @@ enum tls_want peer_conn_fill(struct peer_conn *c)
     size_t n = 0;
 
     if (!c->in) {
-        c->in = mem_alloc(PEER_IN_FIRST);
+        c->in = peer_in_get(c->addr->pool);
         c->in_cap = PEER_IN_FIRST;
     } else if (c->in_n == c->in_cap && c->in_at > 0) {
         memmove(c->in, c->in + c->in_at, peer_in_len(c));
@@ -234,9 +234,22 @@ static void on_handshake(struct io *io, void *owner)
 
 /* ---- time ---- */
 
+/* Bytes that came or were acknowledged. Of a small request only the answer is progress: asking the kernel costs a system call. */
+static uint64_t progress(const struct peer_conn *c)
+{
+    uint64_t unacked = c->tx_bytes - c->tx_begin > PEER_SMALL ? stream_unacked(&c->stream) : 0;
+
+    return c->rx_bytes + c->tx_bytes - unacked;
+}
+
+bool peer_conn_progressed(const struct peer_conn *c)
+{
+    return progress(c) != c->mark_bytes;
+}
+
 void peer_conn_wait(struct peer_conn *c)
 {
-    c->mark_bytes = c->rx_bytes + c->tx_bytes - stream_unacked(&c->stream);
+    c->mark_bytes = progress(c);
     timer_set(c->addr->pool->loop, &c->timer, c->addr->pool->conf.progress_timeout_ms);
 }
 
@@ -301,9 +314,16 @@ static void on_idle(struct io *io, void *owner)
         peer_conn_close(c);
 }
 
+/* Whether it need not be looked at: its end would have to have come since it was polled, and costs a request that is repeatable no more
+ * than another try. */
+static bool is_fresh(const struct peer_conn *c, const struct peer_exchange *x)
+{
+    return x->req->repeatable && loop_now_ns(c->addr->pool->loop) - c->idle_ns < (uint64_t)PEER_FRESH_MS * NS_PER_MS;
+}
+
 bool peer_conn_reuse(struct peer_conn *c, struct peer_exchange *x)
 {
-    if (!is_alive(c)) {
+    if (!is_fresh(c, x) && !is_alive(c)) {
         peer_conn_close(c);
         return false;
     }
@@ -327,10 +347,11 @@ void peer_conn_release(struct peer_conn *c)
         peer_conn_close(c);
         return;
     }
-    free(c->in);
+    peer_in_put(p, c->in, c->in_cap);
     c->in = NULL;
     c->in_at = c->in_n = c->in_cap = 0;
     c->phase = PEER_IDLE;
+    c->idle_ns = loop_now_ns(p->loop);
     list_drop(c);
     list_add(&c->addr->idle, c);
     io_stop_write(c->io);

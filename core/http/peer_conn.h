@@ -35,6 +35,7 @@ enum {
     PEER_RESOLVED_MAX = 8,           /* addresses of one name that are tried */
     PEER_ADDRESSES_KEPT = 64,        /* beyond it those without connections are forgotten */
     PEER_FRAME_MAX = 24,             /* CRLF, 16 digits, CRLF; or the last chunk */
+    PEER_FRESH_MS = 100,             /* a connection idle for less has hardly ended: peer_conn_reuse() */
 };
 
 enum peer_phase { PEER_RESOLVING, PEER_CONNECTING, PEER_HANDSHAKE, PEER_BUSY, PEER_IDLE };
@@ -54,6 +55,8 @@ struct peer_conn {
     char *in; /* received and not yet used: in[in_at .. in_n); NULL while nothing is there */
     size_t in_at, in_n, in_cap;
     uint64_t rx_bytes, tx_bytes, mark_bytes;
+    uint64_t tx_begin; /* tx_bytes before this request */
+    uint64_t idle_ns;  /* since when */
     uint64_t turn_ns, turn_bytes;
 };
 
@@ -89,6 +92,8 @@ struct peer_pool {
     unsigned addr_count;
     char *buf_free[8]; /* PEER_BUFFER each */
     unsigned buf_free_n;
+    char *in_free[16]; /* PEER_IN_FIRST each */
+    unsigned in_free_n;
     struct pipe_list pipes;
 };
 
@@ -164,6 +169,8 @@ void peer_addr_settle(struct peer_addr *a);
 void peer_addr_resolve(struct peer_addr *a);
 char *peer_buf_get(struct peer_pool *p);
 void peer_buf_put(struct peer_pool *p, char *buf);
+char *peer_in_get(struct peer_pool *p);
+void peer_in_put(struct peer_pool *p, char *buf, size_t cap);
 /* One line a second and address. */
 void peer_trouble(struct peer_addr *a, const char *what, const char *why);
 
@@ -189,6 +196,8 @@ size_t peer_conn_take(struct peer_conn *c, void *buf, size_t len);
 void peer_conn_drop(struct peer_conn *c, size_t n);
 /* The peer is to do something, with progress from now on. */
 void peer_conn_wait(struct peer_conn *c);
+/* Whether there was any since. */
+bool peer_conn_progressed(const struct peer_conn *c);
 
 /* peer_exchange.c */
 /* The connection stands. */

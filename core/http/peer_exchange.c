@@ -86,7 +86,7 @@ void peer_exchange_timeout(struct peer_exchange *x)
         peer_tx_pump(x);
         return;
     }
-    if (c->rx_bytes + c->tx_bytes - stream_unacked(&c->stream) != c->mark_bytes) {
+    if (peer_conn_progressed(c)) {
         peer_conn_wait(c);
         return;
     }
@@ -220,6 +220,7 @@ void peer_exchange_begin(struct peer_exchange *x, struct peer_conn *c)
     x->conn = c;
     x->rx = (struct peer_rx){0};
     c->keep = false;
+    c->tx_begin = c->tx_bytes;
     io_want_read(c->io, peer_exchange_on_readable);
     peer_conn_wait(c);
     peer_tx_pump(x);

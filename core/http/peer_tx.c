@@ -105,8 +105,8 @@ static char *buffer(struct peer_exchange *x)
     struct peer_tx *t = &x->tx;
 
     if (!t->buf && !t->chunked && t->left <= PEER_SMALL) {
-        t->buf_cap = PEER_SMALL;
-        t->buf = mem_alloc(PEER_SMALL);
+        t->buf_cap = (size_t)t->left;
+        t->buf = mem_alloc(t->buf_cap);
     } else if (!t->buf) {
         t->buf_cap = PEER_BUFFER;
         t->buf = peer_buf_get(x->addr->pool);
