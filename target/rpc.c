@@ -16,6 +16,7 @@ enum {
 struct rpc {
     struct http_handler handler;
     struct rpc_env env;
+    struct hmac key; /* env.cluster_key */
 };
 
 /* The life of a request: these steps in order; rpc_answer always runs. */
@@ -87,7 +88,7 @@ static enum err check_signature(struct rpc_req *r)
     claim.time_ms = (int64_t)time_ms;
     r->epoch = claim.epoch;
     r->digest = claim.digest;
-    return nodeauth_check(r->rpc->env.cluster_key, &claim, header(r, STR("sluice-auth")), clock_wall_ns() / 1000000);
+    return nodeauth_check(&r->rpc->key, &claim, header(r, STR("sluice-auth")), clock_wall_ns() / 1000000);
 }
 
 /* Where the description is, and how long. */
@@ -379,6 +380,7 @@ struct rpc *rpc_new(const struct rpc_env *env)
 
     r->handler.on_request = on_request;
     r->env = *env;
+    hmac_key(&r->key, env->cluster_key);
     return r;
 }
 

@@ -300,13 +300,26 @@ void hmac_key(struct hmac *h, struct str key)
 
 void hmac_of(const struct hmac *h, struct str bytes, uint8_t out[32])
 {
-    SHA256_CTX c = h->inner;
+    struct hash pieces;
 
-    SHA256_Update(&c, bytes.p, bytes.n);
-    SHA256_Final(out, &c);
-    c = h->outer;
-    SHA256_Update(&c, out, 32);
-    SHA256_Final(out, &c);
+    hmac_begin(h, &pieces);
+    hash_update(&pieces, bytes.p, bytes.n);
+    hmac_end(h, &pieces, out);
+}
+
+void hmac_begin(const struct hmac *h, struct hash *pieces)
+{
+    pieces->alg = HASH_SHA256;
+    pieces->u.sha256 = h->inner;
+}
+
+void hmac_end(const struct hmac *h, struct hash *pieces, uint8_t out[32])
+{
+    SHA256_Final(out, &pieces->u.sha256);
+    pieces->u.sha256 = h->outer;
+    SHA256_Update(&pieces->u.sha256, out, 32);
+    SHA256_Final(out, &pieces->u.sha256);
+    hash_drop(pieces);
 }
 
 void hmac_sha256(struct str key, struct str bytes, uint8_t out[32])

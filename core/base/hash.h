@@ -75,6 +75,9 @@ struct hmac {
 };
 void hmac_key(struct hmac *h, struct str key);
 void hmac_of(const struct hmac *h, struct str bytes, uint8_t out[32]);
+/* The same over bytes in pieces: what hash_update() adds in between. */
+void hmac_begin(const struct hmac *h, struct hash *pieces);
+void hmac_end(const struct hmac *h, struct hash *pieces, uint8_t out[32]);
 void hmac_sha256(struct str key, struct str bytes, uint8_t out[32]);
 void hmac_sha1(struct str key, struct str bytes, uint8_t out[20]);
 /* XXH3-64 for placement and hash tables; not kept anywhere as an integrity check. */

@@ -202,22 +202,27 @@ bool hex_decode(struct str in, void *out, size_t n)
 
 struct base64 {
     char digits[65];
-    char refused[3]; /* the other alphabet's */
     bool padded;
+    uint8_t value[256]; /* of a digit, plus 1; 0 = it is none */
 };
 
-static const struct base64 plain = {"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", "-_", true};
-static const struct base64 url = {"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", "+/", false};
-
-/* Of both alphabets, plus 1; 0 = none of them. */
 /* clang-format off */
-static const uint8_t b64_value[256] = {
-    ['+'] = 63, ['-'] = 63, ['/'] = 64, ['_'] = 64,
-    ['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62,
-    ['A'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
-    ['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
-};
+#define LETTERS_AND_DIGITS                                                                                             \
+    ['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62,                                                                    \
+    ['A'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,             \
+    ['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52
 /* clang-format on */
+
+static const struct base64 plain = {
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+    true,
+    {LETTERS_AND_DIGITS, ['+'] = 63, ['/'] = 64},
+};
+static const struct base64 url = {
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
+    false,
+    {LETTERS_AND_DIGITS, ['-'] = 63, ['_'] = 64},
+};
 
 static size_t b64_encode(const struct base64 *b, const unsigned char *p, size_t n, char *out)
 {
@@ -248,8 +253,8 @@ static bool b64_group(const struct base64 *b, const char *p, size_t count, uint3
     uint32_t v = 0;
 
     for (size_t i = 0; i < count; i++) {
-        uint32_t d = b64_value[(unsigned char)p[i]];
-        if (d == 0 || (d > 62 && (p[i] == b->refused[0] || p[i] == b->refused[1])))
+        uint32_t d = b->value[(unsigned char)p[i]];
+        if (d == 0)
             return false;
         v = v << 6 | (d - 1);
     }

@@ -11,7 +11,7 @@
 #define SLUICE_STORE_NODEAUTH_H
 
 #include "base/err.h"
-#include "base/str.h"
+#include "base/hash.h"
 
 enum { NODEAUTH_SKEW_S = 300, NODEAUTH_HEX = 64, NODEAUTH_KEY_MIN = 16, NODEAUTH_KEY_MAX = 256 };
 
@@ -26,8 +26,9 @@ struct nodeauth_claim {
     enum nodeauth_payload payload;
     struct str digest; /* hex of the description's SHA-256 */
 };
-void nodeauth_sign(struct str cluster_key, const struct nodeauth_claim *claim, char hex[NODEAUTH_HEX]);
-MUST_USE enum err nodeauth_check(struct str cluster_key, const struct nodeauth_claim *claim, struct str hex,
+/* `key`: hmac_key() of the cluster key, made once. */
+void nodeauth_sign(const struct hmac *key, const struct nodeauth_claim *claim, char hex[NODEAUTH_HEX]);
+MUST_USE enum err nodeauth_check(const struct hmac *key, const struct nodeauth_claim *claim, struct str hex,
                                  int64_t now_ms);
 
 #endif

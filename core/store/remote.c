@@ -16,6 +16,7 @@ enum {
 struct remote {
     struct store store;
     struct remote_env env;
+    struct hmac key; /* env.cluster_key */
     struct str id;
     uint64_t at; /* remote_store_at() */
 };
@@ -105,7 +106,7 @@ static void sign(struct remote_call *r)
                                    .payload = content ? NODEAUTH_STREAM : NODEAUTH_DESCRIBED,
                                    .digest = str_n(r->digest, sizeof(r->digest))};
 
-    nodeauth_sign(r->remote->env.cluster_key, &claim, r->auth);
+    nodeauth_sign(&r->remote->key, &claim, r->auth);
     add_header(r, STR("sluice-epoch"), arena_u64(r->arena, r->epoch));
     add_header(r, STR("sluice-date"), arena_u64(r->arena, (uint64_t)now_ms));
     add_header(r, STR("sluice-digest"), claim.digest);
@@ -368,6 +369,7 @@ struct store *remote_store_new(const struct remote_env *env, struct str id)
     r->store.ops = &ops;
     r->store.loop = env->loop;
     r->env = *env;
+    hmac_key(&r->key, env->cluster_key);
     r->id = str_n(copy, id.n);
     return &r->store;
 }

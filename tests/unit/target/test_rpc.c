@@ -153,12 +153,14 @@ static struct str head_of(const struct hand *h, uint64_t length)
 {
     struct digest d;
     char hex[64], auth[NODEAUTH_HEX];
+    struct hmac key;
 
     hash_of(HASH_SHA256, h->description, &d);
     hex_encode(d.b, 32, hex);
     struct nodeauth_claim claim = {str_z(h->method), h->target,  h->epoch,
                                    h->time_ms,       h->payload, h->digest.p ? h->digest : str_n(hex, sizeof(hex))};
-    nodeauth_sign(h->key, &claim, auth);
+    hmac_key(&key, h->key);
+    nodeauth_sign(&key, &claim, auth);
     return arena_printf(
         &kit.arena,
         "%s " STR_FMT " HTTP/1.1\r\nHost: t\r\nContent-Length: %llu\r\nsluice-epoch: %llu\r\n"
