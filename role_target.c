@@ -6,9 +6,8 @@
 
 #include "base/mem.h"
 #include "cli/identity.h"
-#include "role_cluster.h"
+#include "role_jobs.h"
 #include "target/local.h"
-#include "target/moving.h"
 #include "target/rpc.h"
 
 struct target {
@@ -17,6 +16,8 @@ struct target {
     struct local *local;
     struct moving *moving;
     struct role_cluster cluster;
+    struct buckets *buckets;
+    struct role_jobs jobs;
 };
 
 /* One loop's part. */
@@ -94,28 +95,6 @@ static uint32_t capacity(const struct config_list *data)
     return bytes == 0 ? 1 : bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
 }
 
-/* Objects do not move yet: the targets that a cluster began with keep it, each with its weight. */
-static enum err check_placement(struct target *t, struct map_node *self, char why[ROLE_WHY_MAX])
-{
-    const struct map *map = members_map(t->cluster.members);
-    int at = map_find(map, t->id);
-    enum err e = ERR_OK;
-
-    if (map->share_count && at < 0) {
-        snprintf(why, ROLE_WHY_MAX,
-                 "the cluster has its targets already, and adding one is not possible yet because objects do not move; "
-                 "start all targets of a new cluster together");
-        e = ERR_NOT_IMPLEMENTED;
-    }
-    if (map->share_count && at >= 0 && map->nodes[at].weight != self->weight) {
-        log_warn(STR_NONE, "the weight of a target can't change yet", "weight=%u wanted=%u", map->nodes[at].weight,
-                 self->weight);
-        self->weight = map->nodes[at].weight;
-    }
-    map_release(map);
-    return e;
-}
-
 static enum err join(struct target *t, char why[ROLE_WHY_MAX])
 {
     const struct settings *s = &t->role.settings;
@@ -126,9 +105,8 @@ static enum err join(struct target *t, char why[ROLE_WHY_MAX])
                             .public_address = s->cluster_public_address,
                             .weight = s->cluster_weight ? s->cluster_weight : capacity(&s->data),
                             .state = NODE_ACTIVE};
-    enum err e = check_placement(t, &self, why);
 
-    return e != ERR_OK ? e : members_join(t->cluster.members, &self, why);
+    return members_join(t->cluster.members, &self, why);
 }
 
 /* ---- life ---- */
@@ -177,7 +155,14 @@ static enum err target_open(struct role *r, char why[ROLE_WHY_MAX])
         (e = open_front(t, why)) != ERR_OK)
         return e;
     t->moving = moving_new(t->cluster.members, t->id);
-    return join(t, why); /* requests that come at once wait in the listener's queue for the loops to start */
+    if ((e = buckets_open(t->cluster.meta, &t->buckets)) != ERR_OK) {
+        snprintf(why, ROLE_WHY_MAX, "cannot read the buckets of the cluster (%s)", err_name(e));
+        return e;
+    }
+    if ((e = join(t, why)) !=
+        ERR_OK) /* requests that come at once wait in the listener's queue for the loops to start */
+        return e;
+    return role_jobs_open(&t->jobs, &t->cluster, t->local, t->moving, t->buckets, why);
 }
 
 static void target_serving(const struct role *r)
@@ -204,9 +189,12 @@ static void target_close(struct role *r)
 {
     struct target *t = CONTAINER(r, struct target, role);
 
+    role_jobs_close(&t->jobs);
     if (t->moving)
         moving_free(t->moving);
     role_cluster_close(&t->cluster);
+    if (t->buckets)
+        buckets_close(t->buckets);
     if (t->local)
         local_close(t->local);
 }

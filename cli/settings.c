@@ -78,6 +78,9 @@ static const struct config_option options[] = {
      "How old a content file that no record names must be before it is removed."},
     {"store.verify_reads", CONFIG_BOOL, F(store.verify_reads), "false",
      "Check block hashes before bytes leave; costs a read of the block for each range."},
+    {"jobs.bandwidth", CONFIG_SIZE, F(jobs_bandwidth), "0",
+     "Target: bytes per second that background jobs of this process (rebalance, scrub) may move or read together; 0 = "
+     "no limit."},
     {"cluster.etcd", CONFIG_LIST, F(cluster_etcd), "",
      "Where etcd answers, `http://HOST:2379` or `https://...`; tried in turn. Gateways, targets and `sluice cluster` "
      "need it."},

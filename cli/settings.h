@@ -32,6 +32,7 @@ struct settings {
     struct str redundancy_text;
     struct redundancy redundancy; /* once checked: of redundancy_text */
     struct local_conf store;      /* without mountpaths and pools */
+    uint64_t jobs_bandwidth;      /* bytes per second; 0 = no limit */
     enum log_level log_level;
     enum log_format log_format;
     bool log_access;

@@ -1,13 +1,15 @@
 /* job.h - work in the background, on all targets of a cluster at once: start, look, stop, go on after a restart.
  *
- * Shape    a job is a record in meta, "job/<id>": {"format":1,"kind","id","spec":{...},"created_ms","stop":bool,"started_by"}; every target that
- *          follows it (jobs_open()) runs its part on a loop of its own, and keeps "job_at/<id>/<node>": {"state","ok","failed","skipped",
- *          "bytes","at","errors":[first few, by name],"began_ms","ended_ms"}: about once a second while it changes, and at the end. `at` is where to go
- *          on: a kind's own text. What a client sees is the snapshot made of these records (job_look()), nothing else.
- *          A kind is one row in job_kinds.c and one file.
- * Owns     the engine owns its thread, loop and handles.
- * Errors   ERR_NOT_FOUND: no such job or kind; ERR_CONFLICT: one of that id is there; ERR_UNAVAILABLE: meta.
- * Thread   jobs_open/close: main, before loops run and after they have ended. Kinds run on the engine's loop.
+ * Shape    a job is a record in meta, "job/<id>": {"format":1,"kind","id","spec":{...},"created_ms","stop":bool,"started_by","state","ended_ms"};
+ *          every target that follows it (jobs_open()) runs its part on a loop of its own, and keeps "job_at/<id>/<node>": {"state","ok","failed",
+ *          "skipped","bytes","at","note","errors":[first few, by name],"began_ms","ended_ms"}: about once a second while it changes, and at the
+ *          end. `at` is where to go on: a kind's own text. The job has ended when all targets of the map have ended their parts. What a client
+ *          sees is the snapshot made of these records (job_look()), nothing else. The JOBS_KEPT that ended last are kept.
+ *          A kind is one row in job_kinds.c and one file. A spec with "node" is for that target alone.
+ * Owns     the engine owns its thread; env->loop and the handles on it are the caller's, who closes them after jobs_close().
+ * Errors   ERR_NOT_FOUND: no such job; ERR_INVALID_ARGUMENT: no such kind, or not by people; ERR_CONFLICT: one of that kind runs;
+ *          ERR_UNAVAILABLE: meta.
+ * Thread   jobs_open/close: main. Kinds run on the engine's loop.
  */
 #ifndef SLUICE_TARGET_JOB_H
 #define SLUICE_TARGET_JOB_H
@@ -16,9 +18,10 @@
 #include "base/op.h"
 #include "store/buckets.h"
 #include "store/members.h"
+#include "store/remote.h"
 #include "target/local.h"
 
-enum { JOB_ID_MAX = 64, JOB_AT_MAX = 4096, JOB_ERRORS_MAX = 16, JOBS_MAX = 1000 };
+enum { JOB_ID_MAX = 64, JOB_AT_MAX = 4096, JOB_NOTE_MAX = 256, JOB_ERRORS_MAX = 16, JOBS_MAX = 1000, JOBS_KEPT = 100 };
 
 enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_STOPPED };
 
@@ -51,8 +54,9 @@ struct job {
     struct arena arena;     /* the same */
     bool stopping;          /* asked to end: no new work, then job_end(JOB_STOPPED) */
     uint64_t ok, failed, skipped, bytes;
-    char at[JOB_AT_MAX]; /* written by the kind; what it was when the process ended */
-    void *own;           /* job.c's */
+    char at[JOB_AT_MAX];     /* written by the kind; what it was when the process ended */
+    char note[JOB_NOTE_MAX]; /* what it waits for, for people */
+    struct part *part;       /* the engine's */
 };
 struct job_kind {
     const char *name;
@@ -65,19 +69,25 @@ struct job_kind {
     void (*run)(struct job *job);
     /* job->stopping was set; may be NULL. */
     void (*stop)(struct job *job);
+    /* For kinds that begin by themselves: whether one is due now, and what its id and spec are. Asked about twice a second. */
+    bool (*due)(const struct job_env *env, struct arena *arena, struct str *id, struct str *spec);
 };
-/* Ends with {0}. */
-extern const struct job_kind job_kinds[];
+/* Ends with NULL. */
+extern const struct job_kind *const job_kinds[];
 
 /* For kinds: */
 void job_end(struct job *job, enum job_state state);
 /* Counts a failure and keeps its text if it is among the first. */
 void job_failed(struct job *job, struct str what, enum err e);
-/* Finishes when the node may move `bytes` more. */
+/* A pass begins anew: what failed before is forgotten. */
+void job_forgive(struct job *job);
+/* Finishes when what was moved, `bytes` now included, is within what the node's jobs may move. */
 void job_throttle(struct job *job, uint64_t bytes, struct call *call);
+void job_sleep(struct job *job, uint32_t ms, struct call *call);
 
 struct jobs;
 MUST_USE enum err jobs_open(const struct job_env *env, struct jobs **out);
+/* Kinds are told to stop; their parts go on when the process is back. Before `meta` is closed. */
 void jobs_close(struct jobs *j);
 
 /* ---- for gateways, the command line and kinds that begin by themselves: only meta is needed ---- */
@@ -86,7 +96,8 @@ struct job_start_req {
     struct arena *arena;
     struct str kind;
     struct str id;   /* empty: a new one is made */
-    struct str spec; /* JSON object */
+    struct str spec; /* JSON object; empty: {} */
+    struct str started_by;
 };
 struct job_start_res {
     struct str id;

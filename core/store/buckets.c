@@ -72,7 +72,7 @@ static bool redundancy_decode(const struct doc *d, struct redundancy *out)
 
 /* The strs of *b live in the arena. Members that this version does not know are left alone: nothing here writes a
  * record again. */
-static enum err record_decode(struct arena *arena, struct str name, struct str value, struct bucket *b)
+enum err bucket_parse(struct arena *arena, struct str name, struct str value, struct bucket *b)
 {
     char why[DOC_WHY_MAX] = "";
     struct doc *d;
@@ -182,7 +182,7 @@ static void on_change(void *arg, struct str key, struct str value, uint64_t revi
 
     if (removed)
         apply(arg, name, NULL, revision, true);
-    else if (record_decode(&arena, name, value, &b) == ERR_OK)
+    else if (bucket_parse(&arena, name, value, &b) == ERR_OK)
         apply(arg, name, &b, revision, true);
     arena_release(&arena);
 }
@@ -264,7 +264,7 @@ static enum step_next create_compare(struct op *op)
     if (e == ERR_NOT_FOUND)
         return op_fail(op, ERR_CONFLICT); /* deleted meanwhile: the client may try again */
     if (e == ERR_OK)
-        e = record_decode(c->req->arena, c->req->name, c->got.value, b);
+        e = bucket_parse(c->req->arena, c->req->name, c->got.value, b);
     if (e == ERR_OK)
         e = str_eq(b->owner, c->req->owner) ? ERR_BUCKET_OWNED : ERR_BUCKET_EXISTS;
     return op_fail(op, e);
@@ -350,7 +350,7 @@ static enum step_next delete_look(struct op *op)
     struct bucket now;
     bool gone = op->call.err == ERR_NOT_FOUND;
 
-    if (op->call.err == ERR_OK && record_decode(d->req->arena, d->bucket.id.name, d->got.value, &now) == ERR_OK)
+    if (op->call.err == ERR_OK && bucket_parse(d->req->arena, d->bucket.id.name, d->got.value, &now) == ERR_OK)
         gone = now.id.uid != d->bucket.id.uid;
     if (gone)
         return op_fail(op, ERR_NO_SUCH_BUCKET);
@@ -466,7 +466,7 @@ static enum step_next look_told(struct op *op)
     enum err e = op->call.err;
 
     if (e == ERR_OK)
-        e = record_decode(l->req->arena, l->req->name, l->got.value, &l->res->bucket);
+        e = bucket_parse(l->req->arena, l->req->name, l->got.value, &l->res->bucket);
     if (e == ERR_OK)
         apply(l->t, l->req->name, &l->res->bucket, l->got.revision, false);
     if (e != ERR_OK)

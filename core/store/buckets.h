@@ -20,6 +20,9 @@ struct bucket {
     struct str owner;  /* access key or user that created it */
 };
 
+/* A record as it is in meta, for who reads it there himself; the strs of *b live in `arena`. ERR_CORRUPT: it is none, and was logged. */
+MUST_USE enum err bucket_parse(struct arena *arena, struct str name, struct str value, struct bucket *b);
+
 struct buckets;
 /* Loads the directory and follows it. Before loops run. */
 MUST_USE enum err buckets_open(struct meta *meta, struct buckets **out);

@@ -1,0 +1,14 @@
+#include "target/job_own.h"
+
+const struct job_kind *const job_kinds[] = {
+    &job_rebalance,
+    NULL,
+};
+
+const struct job_kind *job_kind_find(struct str name)
+{
+    for (const struct job_kind *const *k = job_kinds; *k; k++)
+        if (str_eq(str_z((*k)->name), name))
+            return *k;
+    return NULL;
+}

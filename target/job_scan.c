@@ -1,0 +1,147 @@
+#include "job_scan.h"
+
+enum { BUSY_MS = 50, CONFLICTS_MAX = 20 };
+
+/* ---- one key ---- */
+
+static step_fn key_next, key_do, key_done, key_end;
+
+static enum step_next key_next(struct op *op)
+{
+    struct job_scan_worker *w = OP(op, struct job_scan_worker);
+    struct job_scan *s = w->scan;
+
+    arena_release(&w->arena);
+    if (s->job->stopping)
+        return op_fail(op, ERR_CANCELLED);
+    while (s->next < s->page.count) {
+        struct str key = s->page.entries[s->next++].key;
+        if (!s->wanted(s->arg, s->bucket, key))
+            continue;
+        s->wanted_count++;
+        w->key = (struct job_scan_key){.arena = &w->arena, .bucket = s->bucket, .key = key};
+        w->tries = 0;
+        return op_go(op, key_do);
+    }
+    return op_go(op, key_end);
+}
+
+static enum step_next key_do(struct op *op)
+{
+    struct job_scan_worker *w = OP(op, struct job_scan_worker);
+
+    arena_release(&w->arena);
+    w->scan->each(w->scan->arg, &w->key, op_try(op, key_done));
+    return STEP_WAIT;
+}
+
+static enum step_next key_done(struct op *op)
+{
+    struct job_scan_worker *w = OP(op, struct job_scan_worker);
+    struct job *job = w->scan->job;
+    enum err e = op->call.err;
+
+    if (e == ERR_BUSY || (e == ERR_CONFLICT && ++w->tries < CONFLICTS_MAX)) { /* somebody writes it */
+        job_sleep(job, BUSY_MS, op_call(op, key_do));
+        return STEP_WAIT;
+    }
+    if (e == ERR_STALE_EPOCH || e == ERR_CANCELLED)
+        return op_fail(op, e);
+    if (e == ERR_NO_SUCH_BUCKET)
+        job->skipped++;
+    else if (e != ERR_OK)
+        job_failed(job, arena_printf(&w->arena, STR_FMT "/" STR_FMT, STR_ARG(w->key.bucket.name), STR_ARG(w->key.key)),
+                   e);
+    job->ok += e == ERR_OK && w->key.changed;
+    job->bytes += w->key.bytes;
+    job_throttle(job, w->key.bytes, op_call(op, key_next));
+    return STEP_WAIT;
+}
+
+static enum step_next key_end(struct op *op)
+{
+    struct job_scan_worker *w = OP(op, struct job_scan_worker);
+
+    arena_release(&w->arena);
+    w->scan->running--;
+    call_finish(&w->member->call, op->err);
+    return STEP_DONE;
+}
+
+/* ---- pages ---- */
+
+static step_fn scan_list, scan_work, scan_worked, scan_end;
+
+static enum step_next scan_list(struct op *op)
+{
+    struct job_scan *s = OP(op, struct job_scan);
+
+    arena_release(&s->arena);
+    s->req = (struct obj_list_req){
+        .arena = &s->arena, .bucket = s->bucket, .after = str_n(s->last, s->last_n), .max = JOB_SCAN_PAGE};
+    s->page = (struct obj_list_res){0};
+    store_obj_list(s->store, &s->req, &s->page, op_call(op, scan_work));
+    return STEP_WAIT;
+}
+
+static void stop_workers(void *arg)
+{
+    struct job_scan *s = arg;
+
+    for (unsigned i = 0; i < JOB_SCAN_WORKERS; i++)
+        if (call_is_pending(&s->members[i].call))
+            op_cancel(&s->workers[i].op, ERR_CANCELLED);
+}
+
+static enum step_next scan_work(struct op *op)
+{
+    struct job_scan *s = OP(op, struct job_scan);
+
+    s->next = 0;
+    call_group_init(&s->group, op_call(op, scan_worked));
+    call_on_cancel(s->group.whole, stop_workers, s);
+    for (unsigned i = 0; i < JOB_SCAN_WORKERS; i++) {
+        struct job_scan_worker *w = &s->workers[i];
+        *w = (struct job_scan_worker){.scan = s, .member = &s->members[i]};
+        group_call(&s->group, &s->members[i]);
+        s->running++;
+        op_start(&w->op, s->job->env->loop, "key", key_next, key_end);
+    }
+    call_group_seal(&s->group);
+    return STEP_WAIT;
+}
+
+static enum step_next scan_worked(struct op *op)
+{
+    struct job_scan *s = OP(op, struct job_scan);
+
+    if (!s->page.truncated || s->page.count == 0)
+        return op_go(op, scan_end);
+    struct str last = s->page.entries[s->page.count - 1].key;
+    s->last_n = last.n < KEY_MAX ? last.n : KEY_MAX;
+    memcpy(s->last, last.p, s->last_n);
+    return op_go(op, scan_list);
+}
+
+static enum step_next scan_end(struct op *op)
+{
+    struct job_scan *s = OP(op, struct job_scan);
+
+    arena_release(&s->arena);
+    call_finish(s->whole, op->err);
+    return STEP_DONE;
+}
+
+static void scan_cancel(void *arg)
+{
+    op_cancel(&((struct job_scan *)arg)->op, ERR_CANCELLED);
+}
+
+void job_scan_run(struct job_scan *s, struct call *whole)
+{
+    s->whole = whole;
+    s->last_n = s->after.n < KEY_MAX ? s->after.n : KEY_MAX;
+    memcpy(s->last, s->after.p ? s->after.p : "", s->last_n);
+    op_start(&s->op, s->job->env->loop, "scan", scan_list, scan_end);
+    call_on_cancel(whole, scan_cancel, s);
+}
