@@ -30,6 +30,14 @@ static const struct command commands[] = {
      "  --json\n      The same for programs.\n"
      "  create NAME\n      Makes a bucket with the redundancy of `--redundancy`, which belongs to `--access-key`.\n",
      true, command_bucket},
+    {"job", "list | show ID | start KIND [SPEC] | stop ID | wait ID [--json] [OPTIONS]",
+     "Show, start and stop the background jobs of a cluster.",
+     "  list, show ID\n      All jobs, or one with each target's part.\n"
+     "  start KIND [SPEC]\n      Starts one and prints its id. SPEC is a JSON object.\n"
+     "  stop ID\n      Ends it before its time. What the cluster began by itself (rebalance) can't be stopped.\n"
+     "  wait ID\n      Until it has ended. Exit code 3 when it was stopped or something has failed.\n"
+     "  --json\n      The same for programs.\n",
+     true, command_job},
     {"config", "[--print | --markdown] [OPTIONS]", "Print every option, its value and where it came from.",
      "  --print\n      As YAML that could be used as a file; the default.\n"
      "  --markdown\n      All options with their defaults as a documentation page.\n",

@@ -171,25 +171,20 @@ static int run_remove(struct cluster *c, const struct verb *v)
     if (!c->yes)
         return command_usage("what only target " STR_FMT
                              " holds is lost for good when it is removed, and it can't come "
-                             "back with what it holds; say --yes to do that",
+                             "back with what it holds; say --yes to do that, or `sluice cluster decommission` to move "
+                             "its objects first",
                              STR_ARG(c->id));
     if (members_alive(c->members, c->id))
-        return command_fail("target " STR_FMT " is alive: end its process and try again after %u s", STR_ARG(c->id),
-                            c->settings.lease_s);
+        return command_fail("target " STR_FMT " is alive: decommission it, or end its process and try again after %u s",
+                            STR_ARG(c->id), c->settings.lease_s);
     return run_change(c, v);
-}
-
-static int run_decommission(struct cluster *c, const struct verb *v)
-{
-    (void)v;
-    return command_fail("target " STR_FMT " can't be decommissioned yet, because objects do not move", STR_ARG(c->id));
 }
 
 static const struct verb verbs[] = {
     {"status", false, 0, NULL, run_status},
     {"maintenance", true, MEMBERS_MAINTENANCE, "is not asked for its objects any more", run_change},
     {"activate", true, MEMBERS_ACTIVATE, "is active", run_change},
-    {"decommission", true, MEMBERS_DECOMMISSION, NULL, run_decommission},
+    {"decommission", true, MEMBERS_DECOMMISSION, "leaves when its objects have moved", run_change},
     {"remove", true, MEMBERS_REMOVE, "is removed", run_remove},
 };
 

@@ -34,6 +34,7 @@ int command_bucket(int argc, char **argv);
 int command_cluster(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_fsck(int argc, char **argv);
+int command_job(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 #endif

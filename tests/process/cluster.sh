@@ -69,15 +69,17 @@ expect 0 "target $B is not asked for its objects any more (epoch 6)" maintenance
 expect 0 "(epoch 6)" maintenance $B
 expect 3 "$B  maintenance  yes" status
 expect 0 "target $B is active (epoch 7)" activate $B
-expect 1 "can't be decommissioned yet" decommission $B
-expect 0 "epoch 7, 2 targets, nothing is moving" status
+expect 0 "target $B leaves when its objects have moved (epoch 8)" decommission $B
+expect 0 "objects are moving since epoch 8" status
+expect 1 "being decommissioned" maintenance $B
+expect 1 "no other target would be left" decommission $A
 expect 2 "lost for good" remove $B
 expect 1 "is alive" remove $B --yes
 etcdctl del /sluice/default/alive/$B >/dev/null
-expect 0 "target $B is removed (epoch 8)" remove $B --yes
+expect 0 "target $B is removed (epoch 9)" remove $B --yes
 expect 1 "there is no target" remove $B --yes
-expect 0 "epoch 8, 1 target, nothing is moving" status
-etcdctl get "/sluice/default/removed/$B" --print-value-only | grep -q '"epoch":8' || {
+expect 0 "epoch 9, 1 target, nothing is moving" status
+etcdctl get "/sluice/default/removed/$B" --print-value-only | grep -q '"epoch":9' || {
     failed=$((failed + 1))
     echo "FAILED: a removed target leaves a record"
 }

@@ -1,0 +1,280 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "command.h"
+#include "settings.h"
+#include "target/job.h"
+
+enum { WAIT_PAUSE_MS = 500, EXIT_ENDED_BADLY = 3 };
+
+/* What a verb works with: the shared state itself, so that it works while no gateway does. */
+struct jobs_cli {
+    struct settings settings;
+    struct meta *meta;
+    struct loop *loop;
+    struct arena arena;
+    struct str word; /* the id or kind that the verb is about */
+    struct str spec;
+    bool json;
+};
+
+struct verb {
+    const char *name;
+    const char *takes; /* what `word` is; NULL = nothing */
+    int (*run)(struct jobs_cli *c);
+};
+
+static void done(struct call *c)
+{
+    loop_stop(c->loop);
+}
+
+static struct call *begin(struct jobs_cli *c, struct call *call)
+{
+    call_begin(call, c->loop, done);
+    return call;
+}
+
+static int refused(const struct jobs_cli *c, enum err e)
+{
+    if (e == ERR_NOT_FOUND)
+        return command_fail("there is no job %s; `sluice job list` lists them", c->word.p);
+    if (e == ERR_UNAVAILABLE)
+        return command_fail("etcd did not answer");
+    return command_fail("the request was refused (%s)", err_name(e));
+}
+
+/* ---- list and show ---- */
+
+static enum err look(struct jobs_cli *c, struct str id, struct job_look_res *res)
+{
+    struct job_look_req req = {.arena = &c->arena, .id = id};
+    struct call call = {0};
+
+    job_look(c->meta, &req, res, begin(c, &call));
+    loop_run(c->loop);
+    return call.err;
+}
+
+static struct str text_of(const struct doc *d, struct str key)
+{
+    const struct doc *found = doc_get(d, key);
+
+    return found && found->kind == DOC_SCALAR ? found->text : STR("");
+}
+
+static const char *time_of(const struct doc *d, struct str key, char out[32])
+{
+    uint64_t ms = 0;
+    struct tm tm;
+    time_t s;
+
+    if (!str_to_u64(text_of(d, key), UINT64_MAX, &ms) || ms == 0)
+        return "-";
+    s = (time_t)(ms / 1000);
+    strftime(out, 32, "%Y-%m-%d %H:%M:%S", localtime_r(&s, &tm));
+    return out;
+}
+
+static void print_list(const struct doc *jobs)
+{
+    char began[32], ended[32];
+
+    printf("%-24s  %-10s  %-8s  %-19s  %s\n", "ID", "KIND", "STATE", "STARTED", "ENDED");
+    for (const struct doc *j = jobs ? jobs->first : NULL; j; j = j->next)
+        printf("%-24.*s  %-10.*s  %-8.*s  %-19s  %s\n", STR_ARG(text_of(j, STR("id"))),
+               STR_ARG(text_of(j, STR("kind"))), STR_ARG(text_of(j, STR("state"))),
+               time_of(j, STR("created_ms"), began), time_of(j, STR("ended_ms"), ended));
+}
+
+static void print_job(const struct doc *j)
+{
+    const struct doc *parts = doc_get(j, STR("parts"));
+
+    printf("job " STR_FMT ": " STR_FMT ", " STR_FMT " done, " STR_FMT " failed, " STR_FMT " skipped, " STR_FMT
+           " bytes\n",
+           STR_ARG(text_of(j, STR("id"))), STR_ARG(text_of(j, STR("state"))), STR_ARG(text_of(j, STR("ok"))),
+           STR_ARG(text_of(j, STR("failed"))), STR_ARG(text_of(j, STR("skipped"))), STR_ARG(text_of(j, STR("bytes"))));
+    printf("%-16s  %-8s  %10s  %8s  %8s  %14s  %s\n", "TARGET", "STATE", "DONE", "FAILED", "SKIPPED", "BYTES", "NOTE");
+    for (const struct doc *p = parts ? parts->first : NULL; p; p = p->next) {
+        const struct doc *errors = doc_get(p, STR("errors"));
+        printf("%-16.*s  %-8.*s  %10.*s  %8.*s  %8.*s  %14.*s  " STR_FMT "\n", STR_ARG(text_of(p, STR("node"))),
+               STR_ARG(text_of(p, STR("state"))), STR_ARG(text_of(p, STR("ok"))), STR_ARG(text_of(p, STR("failed"))),
+               STR_ARG(text_of(p, STR("skipped"))), STR_ARG(text_of(p, STR("bytes"))),
+               STR_ARG(text_of(p, STR("note"))));
+        for (const struct doc *e = errors ? errors->first : NULL; e; e = e->next)
+            printf("    " STR_FMT "\n", STR_ARG(e->text));
+    }
+}
+
+static enum err parse(struct jobs_cli *c, struct str json, struct doc **out)
+{
+    const struct js_bounds bounds = {16 << 20, 1000000};
+    char why[DOC_WHY_MAX];
+
+    return js_read_within(&c->arena, json, &bounds, out, why);
+}
+
+static int run_list(struct jobs_cli *c)
+{
+    struct job_look_res res;
+    struct doc *root = NULL;
+    enum err e = look(c, STR(""), &res);
+
+    if (e == ERR_OK)
+        e = parse(c, res.json, &root);
+    if (e != ERR_OK)
+        return refused(c, e);
+    if (c->json)
+        printf(STR_FMT "\n", STR_ARG(res.json));
+    else
+        print_list(doc_get(root, STR("jobs")));
+    return EXIT_SUCCESS;
+}
+
+static int show(struct jobs_cli *c, struct str json, const struct doc *root)
+{
+    if (c->json)
+        printf(STR_FMT "\n", STR_ARG(json));
+    else
+        print_job(root);
+    return EXIT_SUCCESS;
+}
+
+static int run_show(struct jobs_cli *c)
+{
+    struct job_look_res res;
+    struct doc *root = NULL;
+    enum err e = look(c, c->word, &res);
+
+    if (e == ERR_OK)
+        e = parse(c, res.json, &root);
+    return e == ERR_OK ? show(c, res.json, root) : refused(c, e);
+}
+
+/* Until it has ended; while etcd is away it goes on waiting. */
+static int run_wait(struct jobs_cli *c)
+{
+    const struct timespec pause = {.tv_nsec = WAIT_PAUSE_MS * 1000000L};
+    struct job_look_res res;
+    struct doc *root;
+    enum err e;
+
+    for (;;) {
+        e = look(c, c->word, &res);
+        if (e == ERR_OK && (e = parse(c, res.json, &root)) != ERR_OK)
+            return refused(c, e);
+        if (e == ERR_OK && !str_eq(text_of(root, STR("state")), STR("running"))) {
+            show(c, res.json, root);
+            return str_eq(text_of(root, STR("state")), STR("done")) && str_eq(text_of(root, STR("failed")), STR("0"))
+                       ? EXIT_SUCCESS
+                       : EXIT_ENDED_BADLY;
+        }
+        if (e != ERR_OK && e != ERR_UNAVAILABLE)
+            return refused(c, e);
+        arena_release(&c->arena);
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* ---- start and stop ---- */
+
+static int run_start(struct jobs_cli *c)
+{
+    struct job_start_req req = {
+        .arena = &c->arena, .kind = c->word, .spec = c->spec, .started_by = STR("sluice job start")};
+    struct job_start_res res = {0};
+    struct call call = {0};
+
+    job_start(c->meta, &req, &res, begin(c, &call));
+    loop_run(c->loop);
+    if (call.err == ERR_INVALID_ARGUMENT)
+        return command_usage("there is no job %s that can be started with this specification", c->word.p);
+    if (call.err == ERR_CONFLICT)
+        return command_fail("a job %s is running already; `sluice job list` shows it", c->word.p);
+    if (call.err != ERR_OK)
+        return refused(c, call.err);
+    printf(STR_FMT "\n", STR_ARG(res.id));
+    return EXIT_SUCCESS;
+}
+
+static int run_stop(struct jobs_cli *c)
+{
+    struct job_stop_req req = {.arena = &c->arena, .id = c->word};
+    struct call call = {0};
+
+    job_stop(c->meta, &req, begin(c, &call));
+    loop_run(c->loop);
+    if (call.err == ERR_INVALID_ARGUMENT)
+        return command_fail("job %s can't be stopped: the cluster needs its end", c->word.p);
+    if (call.err != ERR_OK)
+        return refused(c, call.err);
+    printf("job %s is told to stop\n", c->word.p);
+    return EXIT_SUCCESS;
+}
+
+/* ---- the command ---- */
+
+static const struct verb verbs[] = {
+    {"list", NULL, run_list}, {"show", "ID", run_show}, {"start", "KIND", run_start},
+    {"stop", "ID", run_stop}, {"wait", "ID", run_wait},
+};
+
+static int run(struct jobs_cli *c, const struct verb *v)
+{
+    const struct settings *s = &c->settings;
+    struct meta_etcd_conf conf = {.endpoints = s->cluster_etcd.items,
+                                  .endpoint_count = s->cluster_etcd.count,
+                                  .prefix = s->cluster_prefix,
+                                  .user = s->cluster_user,
+                                  .password = s->cluster_password,
+                                  .ca_file = s->cluster_ca,
+                                  .cert_file = s->cluster_cert,
+                                  .key_file = s->cluster_key};
+    char why[256] = "";
+    int code;
+
+    if (meta_etcd_open(&conf, &c->meta, why) != ERR_OK)
+        return command_fail("%s", why);
+    c->loop = loop_new();
+    loop_adopt(c->loop);
+    code = v->run(c);
+    loop_free(c->loop);
+    meta_close(c->meta);
+    arena_release(&c->arena);
+    return code;
+}
+
+int command_job(int argc, char **argv)
+{
+    struct jobs_cli c = {.json = command_switch(&argc, argv, "--json")};
+    const struct verb *v = NULL;
+    char why[SETTINGS_WHY_MAX];
+    int skip = 1, code;
+
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs) && argc > 0; i++)
+        if (strcmp(verbs[i].name, argv[0]) == 0)
+            v = &verbs[i];
+    if (!v)
+        return command_usage("say what to do: job list, show ID, start KIND [SPEC], stop ID, wait ID");
+    if (v->takes) {
+        if (argc < 2 || argv[1][0] == '-')
+            return command_usage("say which: job %s %s", v->name, v->takes);
+        c.word = str_z(argv[1]);
+        skip = 2;
+    }
+    if (v->run == run_start && argc > 2 && argv[2][0] == '{') {
+        c.spec = str_z(argv[2]);
+        skip = 3;
+    }
+    if (settings_load(&c.settings, argc - skip, argv + skip, why) != ERR_OK)
+        return command_usage("%s", why);
+    if (strcmp(config_origin(c.settings.config, offsetof(struct settings, log_level)), "default") == 0)
+        log_setup(LOG_ERROR, c.settings.log_format == LOG_FORMAT_JSON);
+    code = settings_check_etcd(&c.settings, why) != ERR_OK ? command_usage("%s", why) : run(&c, v);
+    settings_free(&c.settings);
+    return code;
+}
