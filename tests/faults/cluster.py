@@ -181,6 +181,17 @@ class Cluster:
         return subprocess.run([str(srv.binary()), "cluster", *map(str, args), *self._common()], env={**os.environ, **self._env()},
                               capture_output=True, text=True, timeout=60)
 
+    def job(self, *args) -> subprocess.CompletedProcess:
+        return subprocess.run([str(srv.binary()), "job", *map(str, args), *self._common()], env={**os.environ, **self._env()},
+                              capture_output=True, text=True, timeout=300)
+
+    def jobs(self, kind) -> list[dict]:
+        """All jobs of that kind, with their parts, the oldest first."""
+        r = self.job("list", "--json")
+        assert r.returncode == 0, r.stderr
+        found = sorted((j for j in json.loads(r.stdout)["jobs"] if j["kind"] == kind), key=lambda j: j["created_ms"])
+        return [json.loads(self.job("show", j["id"], "--json").stdout) for j in found]
+
     def wait_settled(self, wait=120.0) -> dict:
         deadline = time.monotonic() + wait
         while time.monotonic() < deadline:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import membership  # noqa: E402
 import oracle as orc  # noqa: E402
 import partition  # noqa: E402
 import server as srv  # noqa: E402
@@ -87,7 +88,7 @@ def paused(args) -> str:
         return run.crowd.text()
 
 
-CHECKS = {f.__name__.replace("_", "-"): f for f in (kill_one, kill_all_targets, etcd_away, paused, partition.partitions)}
+CHECKS = {f.__name__.replace("_", "-"): f for f in (kill_one, kill_all_targets, etcd_away, paused, membership.membership, partition.partitions)}
 
 
 def main():

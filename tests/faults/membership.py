@@ -1,0 +1,69 @@
+"""Targets join and leave while clients are at work."""
+
+import json
+import time
+
+from crowded import BUCKET, Run  # first: it knows where the others are
+
+import oracle as orc
+import server as srv
+
+KEYS = 3000  # that nobody changes meanwhile: how many move can be told
+
+
+def fill(run) -> dict:
+    s3 = orc.client(run.cluster.gateways[0].url, srv.ACCESS_KEY, srv.SECRET_KEY)
+    keys = {f"still/{i:05}": f"text {i}".encode() for i in range(KEYS)}
+    for key, body in keys.items():
+        s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    return keys
+
+
+def compare(run, keys):
+    s3 = orc.client(run.cluster.gateways[1].url, srv.ACCESS_KEY, srv.SECRET_KEY)
+    seen = [o["Key"] for p in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="still/") for o in p.get("Contents", [])]
+    assert seen == sorted(keys), f"{len(seen)} of {len(keys)} keys are listed"
+    for key in list(keys)[::50]:
+        assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == keys[key], key
+
+
+def wait_jobs(run, count) -> dict:
+    """The rebalance that was the last of `count`, when it has ended."""
+    deadline = time.monotonic() + 60
+    while True:
+        jobs = run.cluster.jobs("rebalance")
+        if len(jobs) >= count and all(j["state"] == "done" for j in jobs):
+            return jobs[-1]
+        assert time.monotonic() < deadline, json.dumps(jobs, indent=1)
+        time.sleep(0.3)
+
+
+def membership(args) -> str:
+    """Targets join and leave while clients read, write, list and upload in parts: every answer is right, and no more moves than must."""
+    with Run(args.seed, targets=3) as run:
+        run.cluster.wait_settled()
+        keys = fill(run)
+        run.crowd.start()
+        time.sleep(2)
+        run.cluster.add_target().start()
+        view = run.cluster.wait_settled()
+        assert len(view["nodes"]) == 4, view
+        job = wait_jobs(run, 1)
+        run.crowd.pause()
+        run.crowd.check()
+        compare(run, keys)
+        total = KEYS + sum(len(c.model) for c in run.crowd.clients)
+        share = job["ok"] / total
+        assert 0 < share <= 1 / 4 + 0.02, f"{job['ok']} of {total} keys have moved"
+        run.crowd.start()
+        leaving = view["nodes"][args.seed % 3]["id"]
+        r = run.cluster.command("decommission", leaving)
+        assert r.returncode == 0, r.stderr
+        time.sleep(0.5)
+        view = run.cluster.wait_settled()
+        assert leaving not in [n["id"] for n in view["nodes"]], view
+        job = wait_jobs(run, 2)
+        time.sleep(1)
+        compare(run, keys)
+        run.crowd.settle()
+        return f"{share:.1%} of the keys moved to the new target, {job['ok']} from the old one; {run.crowd.text()}"
