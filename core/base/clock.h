@@ -14,6 +14,8 @@
 
 int64_t clock_wall_ns(void);
 uint64_t clock_mono_ns(void);
+/* Goes on while the machine sleeps (CLOCK_BOOTTIME). */
+uint64_t clock_boot_ns(void);
 enum { CLOCK_HTTP_LEN = 29, CLOCK_ISO_LEN = 24, CLOCK_BASIC_LEN = 16 };
 /* "Sun, 06 Nov 1994 08:49:37 GMT", 29 bytes, not terminated. */
 void clock_http(int64_t ns, char out[CLOCK_HTTP_LEN]);

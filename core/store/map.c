@@ -27,6 +27,14 @@ struct str node_state_name(enum node_state s)
     return names[s];
 }
 
+struct str node_sync_name(enum node_sync s)
+{
+    static const struct str names[] = {
+        [SYNC_IN] = {"in", 2}, [SYNC_OUT] = {"out", 3}, [SYNC_CATCHING] = {"catching", 8}};
+
+    return names[s];
+}
+
 /* ---- placement ---- */
 
 /* One share in the race for a key. */
@@ -133,14 +141,14 @@ struct draft_node {
 };
 
 struct draft {
-    uint64_t epoch, moving_since;
+    uint64_t epoch, moving_since, term;
     size_t n;
     struct draft_node *nodes; /* heap, room for one more than there were; the strs are borrowed */
 };
 
 static void draft_from(struct draft *d, const struct map *m)
 {
-    *d = (struct draft){.epoch = m->epoch + 1, .moving_since = m->moving_since, .n = m->node_count};
+    *d = (struct draft){.epoch = m->epoch + 1, .moving_since = m->moving_since, .term = m->term, .n = m->node_count};
     d->nodes = mem_new((d->n + 1) * sizeof(*d->nodes));
     for (size_t i = 0; i < d->n; i++)
         d->nodes[i].node = m->nodes[i];
@@ -194,6 +202,7 @@ static const struct map *draft_build(struct draft *d)
                       .shares = shares,
                       .previous = previous,
                       .moving_since = d->moving_since,
+                      .term = d->term,
                       .own = own};
     for (size_t i = 0; i < d->n; i++) {
         const struct draft_node *from = &d->nodes[i];
@@ -289,6 +298,19 @@ static bool state_of(struct str name, enum node_state *out)
     return false;
 }
 
+static bool sync_of(const struct doc *d, struct map_node *out)
+{
+    struct str name = text_of(d, STR("sync"));
+    bool known = name.n == 0;
+
+    for (enum node_sync s = SYNC_IN; s <= SYNC_CATCHING && !known; s++) {
+        known = str_eq(node_sync_name(s), name);
+        out->sync = known ? s : out->sync;
+    }
+    return known && number_of(d, STR("out_since"), EPOCH_MAX, &out->out_since) &&
+           (out->sync == SYNC_IN) == (out->out_since == 0);
+}
+
 static bool read_node(const struct doc *d, struct draft *into)
 {
     struct draft_node *out = &into->nodes[into->n];
@@ -299,7 +321,8 @@ static bool read_node(const struct doc *d, struct draft *into)
                                   .address = text_of(d, STR("address")),
                                   .public_address = text_of(d, STR("public"))};
     if (!number_of(d, STR("weight"), UINT32_MAX, &weight) || !number_of(d, STR("share"), UINT32_MAX, &share) ||
-        !number_of(d, STR("previous"), UINT32_MAX, &previous) || !state_of(text_of(d, STR("state")), &out->node.state))
+        !number_of(d, STR("previous"), UINT32_MAX, &previous) ||
+        !state_of(text_of(d, STR("state")), &out->node.state) || !sync_of(d, &out->node))
         return false;
     out->node.weight = (uint32_t)weight;
     out->share = (uint32_t)share;
@@ -342,8 +365,11 @@ enum err map_parse(struct str record, const struct map **out)
         format > 0)
         e = format > FORMAT ? ERR_NOT_IMPLEMENTED : ERR_OK;
     if (e == ERR_OK && (!number_of(root, STR("epoch"), EPOCH_MAX, &d.epoch) || d.epoch == 0 ||
-                        !number_of(root, STR("moving_since"), EPOCH_MAX, &d.moving_since) || !read_nodes(root, &d)))
+                        !number_of(root, STR("moving_since"), EPOCH_MAX, &d.moving_since) ||
+                        !number_of(root, STR("term"), d.epoch, &d.term) || !read_nodes(root, &d)))
         e = ERR_CORRUPT;
+    if (d.term == 0)
+        d.term = d.epoch;
     if (e == ERR_OK) {
         *out = draft_build(&d);
     } else {
@@ -376,6 +402,10 @@ static void write_node(struct buf *b, const struct draft_node *n)
     write_text(b, STR("public"), n->node.public_address);
     write_number(b, STR("weight"), n->node.weight);
     write_text(b, STR("state"), node_state_name(n->node.state));
+    if (n->node.sync != SYNC_IN) {
+        write_text(b, STR("sync"), node_sync_name(n->node.sync));
+        write_number(b, STR("out_since"), n->node.out_since);
+    }
     if (n->share)
         write_number(b, STR("share"), n->share);
     if (n->previous)
@@ -394,6 +424,7 @@ struct str map_record(const struct map *m, struct arena *arena)
     write_number(&b, STR("format"), FORMAT);
     write_number(&b, STR("epoch"), m->epoch);
     write_number(&b, STR("moving_since"), m->moving_since);
+    write_number(&b, STR("term"), m->term);
     js_key(&b, STR("nodes"));
     js_array(&b);
     for (size_t i = 0; i < d.n; i++)
@@ -443,6 +474,8 @@ static void begin_move(struct draft *d)
         d->nodes[i].previous = now;
     }
     d->moving_since = placed && differs ? d->epoch : 0;
+    if (differs)
+        d->term = d->epoch;
 }
 
 /* Ends the draft. `place`: the placement may follow what nodes are; in a map that gathers nodes it must not. */
@@ -512,9 +545,48 @@ enum err map_update(const struct map *m, const struct map_node *node, const stru
     if (at < 0)
         return ERR_NOT_FOUND;
     draft_from(&d, m);
-    enum node_state state = d.nodes[at].node.state;
+    struct map_node before = d.nodes[at].node;
     d.nodes[at].node = *node;
-    d.nodes[at].node.state = state;
+    d.nodes[at].node.state = before.state;
+    d.nodes[at].node.sync = before.sync;
+    d.nodes[at].node.out_since = before.out_since;
+    return draft_end(&d, m->share_count > 0, ERR_OK, out);
+}
+
+/* Who is out keeps the epoch since when until it is in again. */
+static void draft_sync(struct draft *d, size_t at, enum node_sync sync)
+{
+    struct map_node *n = &d->nodes[at].node;
+
+    if (n->sync == sync)
+        return;
+    if (n->sync == SYNC_IN)
+        n->out_since = d->epoch;
+    if (sync == SYNC_IN)
+        n->out_since = 0;
+    else
+        d->term = d->epoch;
+    n->sync = sync;
+}
+
+enum err map_set_sync(const struct map *m, struct str id, enum node_sync sync, const struct map **out)
+{
+    int at = map_find(m, id);
+    bool others = false;
+    struct draft d;
+
+    if (at < 0)
+        return ERR_NOT_FOUND;
+    if (m->nodes[at].sync == sync || (sync == SYNC_CATCHING && m->nodes[at].sync == SYNC_IN))
+        return ERR_EXISTS;
+    if (sync == SYNC_IN || (sync == SYNC_CATCHING && m->nodes[at].state == NODE_MAINTENANCE))
+        return ERR_CONFLICT;
+    for (unsigned i = 0; i < m->node_count; i++)
+        others = others || (i != (unsigned)at && m->nodes[i].sync == SYNC_IN);
+    if (sync == SYNC_OUT && m->nodes[at].sync == SYNC_IN && !others)
+        return ERR_CONFLICT;
+    draft_from(&d, m);
+    draft_sync(&d, (size_t)at, sync);
     return draft_end(&d, m->share_count > 0, ERR_OK, out);
 }
 
@@ -529,6 +601,8 @@ enum err map_set_state(const struct map *m, struct str id, enum node_state state
         return ERR_CONFLICT;
     draft_from(&d, m);
     d.nodes[at].node.state = state;
+    if (state == NODE_MAINTENANCE) /* writes go on without it; activated it comes back by itself */
+        draft_sync(&d, (size_t)at, SYNC_OUT);
     return draft_end(&d, m->share_count > 0, ERR_OK, out);
 }
 
@@ -553,18 +627,25 @@ enum err map_remove(const struct map *m, struct str id, const struct map **out)
         d.nodes[i].previous = 0;
     /* keys that would have moved to it have other owners now: who was done already is not */
     d.moving_since = moving && differs ? d.epoch : 0;
+    d.term = d.epoch; /* its copies are made anew elsewhere */
     return draft_end(&d, m->share_count > 0, d.n || m->share_count == 0 ? ERR_OK : ERR_CONFLICT, out);
 }
 
 enum err map_settled(const struct map *m, const struct map **out)
 {
+    bool catching = false;
     struct draft d;
 
-    if (m->previous_count == 0)
+    for (unsigned i = 0; i < m->node_count; i++)
+        catching = catching || m->nodes[i].sync == SYNC_CATCHING;
+    if (m->previous_count == 0 && !catching)
         return ERR_CONFLICT;
     draft_from(&d, m);
-    for (size_t i = 0; i < d.n; i++)
+    for (size_t i = 0; i < d.n; i++) {
         d.nodes[i].previous = 0;
+        if (d.nodes[i].node.sync == SYNC_CATCHING)
+            draft_sync(&d, i, SYNC_IN);
+    }
     d.moving_since = 0;
     return draft_end(&d, true, ERR_OK, out);
 }

@@ -2,41 +2,41 @@
 
 #include <assert.h>
 
-static bool is_in(const struct map *m, uint16_t node)
+/* A node in maintenance is asked only when nobody else has all: it is in sync until it has put itself out. */
+static bool is_in_use(const struct map_node *n)
 {
-    return m->nodes[node].sync == SYNC_IN && m->nodes[node].state != NODE_MAINTENANCE;
+    return n->sync == SYNC_IN && n->state != NODE_MAINTENANCE;
 }
 
-/* Who went out last knows of all writes that were acknowledged: after that nobody could acknowledge any. */
+/* Who is in sync has never been left out: later than any epoch. */
+static uint64_t left_out(const struct map_node *n)
+{
+    return n->sync == SYNC_IN ? UINT64_MAX : n->out_since;
+}
+
+/* Who went out last knows of all writes that were acknowledged: after that nobody could acknowledge any but under its lead. */
 static uint64_t last_out(const struct map *m, const struct map_members *s)
 {
     uint64_t last = 0;
 
     for (size_t i = 0; i < s->count; i++)
-        if (m->nodes[s->nodes[i]].out_since > last)
-            last = m->nodes[s->nodes[i]].out_since;
+        if (left_out(&m->nodes[s->nodes[i]]) > last)
+            last = left_out(&m->nodes[s->nodes[i]]);
     return last;
-}
-
-static bool any_in(const struct map *m, const struct map_members *s)
-{
-    for (size_t i = 0; i < s->count; i++)
-        if (is_in(m, s->nodes[i]))
-            return true;
-    return false;
 }
 
 bool map_member_knows(const struct map *m, const struct map_members *s, size_t member)
 {
     assert(member < s->count);
-    if (any_in(m, s))
-        return is_in(m, s->nodes[member]);
-    return m->nodes[s->nodes[member]].out_since == last_out(m, s);
+    return left_out(&m->nodes[s->nodes[member]]) == last_out(m, s);
 }
 
 static void find_lead(const struct map *m, struct map_members *out)
 {
     out->lead = -1;
+    for (size_t i = 0; i < out->count && out->lead < 0; i++)
+        if (is_in_use(&m->nodes[out->nodes[i]]))
+            out->lead = (int)i;
     for (size_t i = 0; i < out->count && out->lead < 0; i++)
         if (map_member_knows(m, out, i))
             out->lead = (int)i;

@@ -369,6 +369,7 @@ enum err members_open(const struct members_conf *conf, struct members **out)
 
 void members_close(struct members *m)
 {
+    members_sync_end(m);
     members_leave(m);
     pthread_mutex_lock(&m->follower->lock);
     m->follower->members = NULL;

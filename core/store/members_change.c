@@ -37,9 +37,7 @@ static enum err set_state(const struct map *m, struct str id, enum node_state st
 
 static enum err settle(const struct map *m, uint64_t epoch, const struct map **out)
 {
-    if (m->previous_count == 0 || epoch < m->moving_since || epoch > m->epoch)
-        return ERR_CONFLICT;
-    return map_settled(m, out);
+    return epoch == m->term ? map_settled(m, out) : ERR_CONFLICT;
 }
 
 /* ERR_EXISTS: it is so already. */
@@ -57,8 +55,9 @@ static enum err make(const struct members_change_req *req, const struct map *m, 
     case MEMBERS_SETTLED:
         return settle(m, req->epoch, out);
     case MEMBERS_OUT:
+        return map_set_sync(m, req->id, SYNC_OUT, out);
     case MEMBERS_CATCH:
-        return ERR_NOT_IMPLEMENTED;
+        return map_set_sync(m, req->id, SYNC_CATCHING, out);
     }
     return ERR_INVALID_ARGUMENT;
 }
@@ -109,8 +108,13 @@ static enum step_next change_write(struct op *op)
 {
     struct change_op *c = OP(op, struct change_op);
 
-    c->put =
-        (struct meta_put_req){.key = MEMBERS_MAP, .value = map_record(c->made, &c->arena), .revision = c->revision};
+    c->put = (struct meta_put_req){
+        .absent = c->req->verb == MEMBERS_OUT
+                      ? arena_printf(&c->arena, STR_FMT STR_FMT, STR_ARG(MEMBERS_ALIVE), STR_ARG(c->req->id))
+                      : STR_NONE,
+        .key = MEMBERS_MAP,
+        .value = map_record(c->made, &c->arena),
+        .revision = c->revision};
     meta_put(c->m->conf.meta, &c->put, &c->written, op_try(op, change_known));
     return STEP_WAIT;
 }
@@ -127,7 +131,7 @@ static enum step_next change_known(struct op *op)
         return op_go(op, change_end);
     }
     map_release(made);
-    if (op->call.err == ERR_CONFLICT && ++c->tries < TRIES_MAX)
+    if (op->call.err == ERR_CONFLICT && c->req->verb != MEMBERS_OUT && ++c->tries < TRIES_MAX)
         return op_go(op, change_read);
     return op_fail(op, op->call.err);
 }

@@ -316,11 +316,14 @@ enum err members_join(struct members *m, const struct map_node *self, char why[W
 
 void members_leave(struct members *m)
 {
-    if (m->lease)
-        meta_lease_end(m->conf.meta, m->lease);
-    m->lease = NULL;
+    struct meta_lease *lease;
+
     pthread_rwlock_wrlock(&m->lock);
+    lease = m->lease;
+    m->lease = NULL;
     free(m->locked.lease_value);
     m->locked.lease_value = NULL;
     pthread_rwlock_unlock(&m->lock);
+    if (lease)
+        meta_lease_end(m->conf.meta, lease);
 }

@@ -19,8 +19,10 @@ struct members {
     struct members_conf conf;
     char self[NODE_ID_LEN];
     struct follower *follower;
-    atomic_bool fetching;     /* one reads the map for all that wait */
-    struct meta_lease *lease; /* of the thread that joins and leaves */
+    atomic_bool fetching;        /* one reads the map for all that wait */
+    struct meta_lease *lease;    /* of the thread that joins and leaves */
+    struct members_sync *sync;   /* members_sync.c's; NULL = not begun */
+    _Atomic uint64_t known_puts; /* of the lease when the map was last read for it */
     pthread_rwlock_t lock;
     struct { /* guarded by lock */
         const struct map *map;
@@ -30,6 +32,9 @@ struct members {
         char *lease_value; /* heap; NULL = has not joined */
     } locked;
 };
+
+/* Ends what members_watch_sync() began. Harmless when it has not. */
+void members_sync_end(struct members *m);
 
 /* A map that was read or written: takes over the reference; older ones than the current are dropped. */
 void members_learn(struct members *m, const struct map *map);

@@ -29,6 +29,7 @@ struct meta_put_req {
     struct str key, value;
     uint64_t revision; /* the one to replace; 0 = must not exist; META_ANY = whatever is there */
     bool remove;       /* delete instead; value is ignored */
+    struct str absent; /* not empty: only while that key is not there, or ERR_CONFLICT */
 };
 struct meta_put_res {
     uint64_t revision;
@@ -60,6 +61,11 @@ struct meta_lease_req {
         ttl_s; /* how long the key outlives a process that has gone silent; embedded stores: no longer than the process */
 };
 
+struct meta_lease_state {
+    uint64_t until_ns;
+    uint64_t puts;
+};
+
 struct meta_ops {
     const char *name;
     bool shared; /* other processes write to it too: what a watch told may be a moment old */
@@ -71,6 +77,9 @@ struct meta_ops {
     /* Puts the key and keeps it: in the background, also again after the lease was lost in an outage. BLOCKING, at most
      * some seconds: ERR_UNAVAILABLE then. Before loops run. */
     enum err (*lease)(struct meta *, const struct meta_lease_req *, struct meta_lease **out);
+    /* How sure the lease is: until when (CLOCK_BOOTTIME) nobody can have seen it end, counted from when it was last asked to be
+     * kept; and how often its key was put, which changes when it had been lost. Any thread. NULL = always sure. */
+    void (*lease_state)(struct meta_lease *, struct meta_lease_state *);
     /* Removes the key at once, as far as the store can be reached. BLOCKING. NULL is legal. */
     void (*lease_end)(struct meta *, struct meta_lease *);
     /* Whether the store answered lately; the embedded ones: always. Any thread. */
@@ -100,6 +109,12 @@ MUST_USE static inline enum err meta_watch(struct meta *m, struct str prefix, me
 MUST_USE static inline enum err meta_lease(struct meta *m, const struct meta_lease_req *req, struct meta_lease **out)
 {
     return m->ops->lease(m, req, out);
+}
+static inline void meta_lease_state(struct meta *m, struct meta_lease *l, struct meta_lease_state *out)
+{
+    *out = (struct meta_lease_state){UINT64_MAX, 1};
+    if (m->ops->lease_state)
+        m->ops->lease_state(l, out);
 }
 static inline void meta_lease_end(struct meta *m, struct meta_lease *l)
 {

@@ -279,6 +279,7 @@ static const struct meta_ops etcd_ops = {.name = "etcd",
                                          .list = etcd_list,
                                          .watch = etcd_watch_open,
                                          .lease = etcd_lease_open,
+                                         .lease_state = etcd_lease_state,
                                          .lease_end = etcd_lease_end,
                                          .reachable = etcd_reachable,
                                          .close = etcd_close};

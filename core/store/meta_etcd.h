@@ -175,6 +175,7 @@ bool etcd_watches_end(struct meta_etcd *m);
 /* ---- meta_etcd_lease.c ---- */
 
 enum err etcd_lease_open(struct meta *, const struct meta_lease_req *, struct meta_lease **out);
+void etcd_lease_state(struct meta_lease *l, struct meta_lease_state *out);
 void etcd_lease_end(struct meta *, struct meta_lease *);
 bool etcd_leases_end(struct meta_etcd *m);
 

@@ -1,5 +1,7 @@
+#include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -25,6 +27,8 @@ struct meta_lease {
     struct etcd_range found;
     struct etcd_txn put;
     unsigned failures;
+    uint64_t asked_ns, sent_ns;      /* when it was last asked to be kept; the same of what was answered */
+    _Atomic uint64_t until_ns, puts; /* meta_lease_state */
     bool asks, placed, ending;
     bool told; /* the log knows what is wrong */
 };
@@ -142,8 +146,9 @@ static enum err read_found(struct etcd_ask *q, struct str text, struct etcd_head
 
 /* ---- put ---- */
 
-static void held(struct meta_lease *l)
+static void held(struct meta_lease *l, bool ours)
 {
+    atomic_store(&l->until_ns, ours ? l->sent_ns + l->ttl_s * (uint64_t)NS_PER_S : 0);
     l->failures = 0;
     l->placed = true;
     if (l->waits) {
@@ -176,8 +181,10 @@ static void put_answered(struct etcd_ask *q)
     if (!goes_on(l))
         return;
     if (q->err == ERR_OK) {
-        note_owner(l, l->put.succeeded || (l->put.count && is_ours(l, &l->put.ranges[0])));
-        held(l);
+        bool ours = l->put.succeeded || (l->put.count && is_ours(l, &l->put.ranges[0]));
+        note_owner(l, ours);
+        atomic_fetch_add(&l->puts, 1);
+        held(l, ours);
     } else if (q->err == ERR_INVALID_REQUEST && q->code == ETCD_NOT_FOUND) {
         again(l, on_grant_timer, etcd_backoff(l->failures++)); /* the lease has ended meanwhile */
     } else {
@@ -215,6 +222,7 @@ static void granted(struct etcd_ask *q)
 
 static void grant(struct meta_lease *l)
 {
+    l->sent_ns = clock_boot_ns();
     random_bytes(&l->id, sizeof(l->id));
     l->id = (l->id & INT64_MAX) | 1;
     buf_reset(&l->body);
@@ -236,7 +244,7 @@ static void key_looked_at(struct etcd_ask *q)
         put(l); /* somebody removed it */
     } else {
         note_owner(l, is_ours(l, &l->found));
-        held(l);
+        held(l, is_ours(l, &l->found));
     }
 }
 
@@ -247,6 +255,7 @@ static void kept(struct etcd_ask *q)
     if (!goes_on(l))
         return;
     if (q->err == ERR_OK && l->alive.ttl_s) {
+        l->sent_ns = l->asked_ns;
         buf_reset(&l->body);
         etcd_write_range(&l->body, &(struct etcd_range_query){.key = l->key, .keys_only = true});
         ask(l, "/v3/kv/range", read_found, key_looked_at);
@@ -260,6 +269,7 @@ static void kept(struct etcd_ask *q)
 
 static void keep(struct meta_lease *l)
 {
+    l->asked_ns = clock_boot_ns();
     buf_reset(&l->body);
     etcd_write_lease(&l->body, l->id, 0);
     ask(l, "/v3/lease/keepalive", read_lease, kept);
@@ -352,6 +362,12 @@ enum err etcd_lease_open(struct meta *meta, const struct meta_lease_req *req, st
     if (e == ERR_OK)
         *out = l;
     return e;
+}
+
+void etcd_lease_state(struct meta_lease *l, struct meta_lease_state *out)
+{
+    out->puts = atomic_load(&l->puts);
+    out->until_ns = atomic_load(&l->until_ns);
 }
 
 static void end_begin(struct post *p)

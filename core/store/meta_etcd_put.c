@@ -201,7 +201,7 @@ static void settle(struct put *p)
     if (p->answer.succeeded) {
         p->revision = p->mark->revision = p->answer.header.revision;
         put_end(p, ERR_OK);
-    } else if (found == p->mark->revision && p->req->revision != META_ANY) {
+    } else if (found == p->mark->revision && (p->req->revision != META_ANY || p->req->absent.n)) {
         put_end(p, ERR_CONFLICT); /* the key it was, then */
     } else if (mark->count && str_eq(mark->kvs[0].value, str_n(p->nonce, NONCE_LEN))) {
         p->revision = p->mark->revision = found;
@@ -246,6 +246,8 @@ static void write_begin(struct put *p)
     q.compare[0] = (struct etcd_compare){mark, p->mark->revision, ETCD_REVISION_IS};
     if (p->req->revision != META_ANY) /* 0: a missing key's */
         q.compare[q.compares++] = (struct etcd_compare){key, p->req->revision, ETCD_REVISION_IS};
+    if (p->req->absent.n)
+        q.compare[q.compares++] = (struct etcd_compare){etcd_full_key(m, &arena, p->req->absent), 0, ETCD_REVISION_IS};
     q.success[0] = (struct etcd_op){p->req->remove ? ETCD_DELETE : ETCD_PUT, key, p->req->value, 0};
     q.success[1] = (struct etcd_op){ETCD_PUT, mark, str_n(p->nonce, NONCE_LEN), p->mark->set->lease};
     q.failure[0] = (struct etcd_op){ETCD_GET, mark, STR_NONE, 0};

@@ -239,12 +239,14 @@ static enum err write_record(struct meta_local *m, const struct meta_put_req *re
 
 static enum err put_locked(struct meta_local *m, const struct meta_put_req *req, enum mark mark, uint64_t *revision)
 {
-    uint64_t current;
+    uint64_t current, other = 0;
     enum err e = current_revision(m, req->key, &current);
 
+    if (e == ERR_OK && req->absent.n)
+        e = current_revision(m, req->absent, &other);
     if (e != ERR_OK)
         return e;
-    if (req->revision != META_ANY && req->revision != current)
+    if (other || (req->revision != META_ANY && req->revision != current))
         return ERR_CONFLICT;
     *revision = m->locked.revision + 1;
     if ((e = write_record(m, req, *revision, mark)) != ERR_OK)

@@ -115,6 +115,8 @@ static enum err put_now(struct meta_memory *m, const struct meta_put_req *req, s
     struct entry *current = find(m, req->key);
     if (e == ERR_OK && req->revision != META_ANY && req->revision != (current ? current->revision : 0))
         e = ERR_CONFLICT;
+    if (e == ERR_OK && req->absent.n && find(m, req->absent))
+        e = ERR_CONFLICT;
     if (e == ERR_OK) {
         bool told = !req->remove || current; /* removing nothing is no change */
         res->revision = ++m->locked.revision;

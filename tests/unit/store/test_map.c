@@ -484,7 +484,8 @@ static void the_largest_map_can_be_written_and_read(void **state)
     (void)state;
     memset(long_text, 'x', sizeof(long_text));
     long_text[MAP_ADDRESS_MAX] = 0;
-    buf_add_z(&b, "{\"format\":1,\"epoch\":9223372036854775806,\"moving_since\":9223372036854775806,\"nodes\":[");
+    buf_add_z(&b, "{\"format\":1,\"epoch\":9223372036854775806,\"moving_since\":9223372036854775806,\"term\":"
+                  "9223372036854775806,\"nodes\":[");
     for (unsigned i = 0; i < MAP_NODES_MAX; i++)
         buf_addf(&b,
                  "%s{\"id\":\"%016x\",\"zone\":\"%.*s\",\"address\":\"%s\",\"public\":\"%s\",\"weight\":4294967295,"
@@ -533,6 +534,101 @@ static void other_records_are_refused(void **state)
 
 #define T(f) cmocka_unit_test(f)
 
+/* ---- who is in sync ---- */
+
+static const struct map *set_sync(const struct map *m, const char *id, enum node_sync sync, enum err expected)
+{
+    const struct map *next;
+    enum err e = map_set_sync(m, str_z(id), sync, &next);
+
+    assert_int_equal(e, expected);
+    if (e != ERR_OK)
+        return m;
+    map_release(m);
+    return next;
+}
+
+/* Three nodes, two members per key; the lead goes out, comes back, catches up. */
+static void who_knows_leads(void **state)
+{
+    static const char *const record =
+        "{\"format\":1,\"epoch\":5,\"nodes\":["
+        "{\"id\":\"00000000000000a1\",\"address\":\"h:1\",\"weight\":1,\"state\":\"active\",\"share\":1},"
+        "{\"id\":\"00000000000000a2\",\"address\":\"h:2\",\"weight\":1,\"state\":\"active\",\"share\":1},"
+        "{\"id\":\"00000000000000a3\",\"address\":\"h:3\",\"weight\":1,\"state\":\"active\",\"share\":1}]}";
+    char first[NODE_ID_LEN + 1] = "", second[NODE_ID_LEN + 1] = "";
+    struct map_members s;
+    const struct map *m, *next;
+
+    (void)state;
+    assert_int_equal(map_parse(str_z(record), &m), ERR_OK);
+    assert_int_equal(m->term, 5); /* of a record without it */
+    map_members(m, 7, STR("key"), 2, &s);
+    assert_int_equal(s.count, 2);
+    assert_int_equal(s.lead, 0);
+    memcpy(first, m->nodes[s.nodes[0]].id.p, NODE_ID_LEN);
+    memcpy(second, m->nodes[s.nodes[1]].id.p, NODE_ID_LEN);
+
+    m = set_sync(m, first, SYNC_OUT, ERR_OK);
+    m = set_sync(m, first, SYNC_OUT, ERR_EXISTS);
+    assert_int_equal(m->term, 6);
+    map_members(m, 7, STR("key"), 2, &s);
+    assert_int_equal(s.lead, 1);
+    assert_false(map_member_knows(m, &s, 0));
+    assert_true(map_member_knows(m, &s, 1));
+
+    m = set_sync(m, second, SYNC_OUT, ERR_OK); /* the third is in sync, though no member: the last to go knows best */
+    map_members(m, 7, STR("key"), 2, &s);
+    assert_int_equal(s.lead, 1);
+    assert_false(map_member_knows(m, &s, 0));
+    m = set_sync(m, first, SYNC_CATCHING, ERR_OK);
+    map_members(m, 7, STR("key"), 2, &s);
+    assert_int_equal(s.lead, 1); /* back first, but it missed writes */
+    m = set_sync(m, second, SYNC_CATCHING, ERR_OK);
+    assert_int_equal(m->term, 9);
+    assert_int_equal(map_settled(m, &next), ERR_OK);
+    map_release(m);
+    m = next;
+    assert_int_equal(m->term, 9); /* catching up ends no term */
+    map_members(m, 7, STR("key"), 2, &s);
+    assert_int_equal(s.lead, 0);
+    assert_int_equal(map_settled(m, &next), ERR_CONFLICT);
+
+    assert_int_equal(map_set_state(m, str_z(first), NODE_MAINTENANCE, &next), ERR_OK);
+    map_release(m);
+    m = next;
+    map_members(m, 7, STR("key"), 2, &s);
+    assert_int_equal(s.lead, 1);
+    m = set_sync(m, first, SYNC_CATCHING, ERR_CONFLICT);
+    assert_int_equal(map_set_state(m, str_z(first), NODE_ACTIVE, &next), ERR_OK);
+    map_release(m);
+    m = set_sync(next, first, SYNC_CATCHING, ERR_OK);
+    map_release(m);
+}
+
+static void the_last_in_sync_stays_in(void **state)
+{
+    static const char *const record =
+        "{\"format\":1,\"epoch\":5,\"term\":3,\"nodes\":["
+        "{\"id\":\"00000000000000a1\",\"address\":\"h:1\",\"weight\":1,\"state\":\"active\",\"share\":1,"
+        "\"sync\":\"out\",\"out_since\":4},"
+        "{\"id\":\"00000000000000a2\",\"address\":\"h:2\",\"weight\":1,\"state\":\"active\",\"share\":1}]}";
+    struct arena arena = ARENA_INIT;
+    const struct map *m, *again;
+
+    (void)state;
+    assert_int_equal(map_parse(str_z(record), &m), ERR_OK);
+    assert_int_equal(m->term, 3);
+    m = set_sync(m, "00000000000000a2", SYNC_OUT, ERR_CONFLICT);
+    assert_int_equal(map_parse(map_record(m, &arena), &again), ERR_OK);
+    assert_int_equal(again->nodes[0].sync, SYNC_OUT);
+    assert_int_equal(again->nodes[0].out_since, 4);
+    assert_int_equal(again->term, 3);
+    map_release(again);
+    map_release(m);
+    arena_release(&arena);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -553,6 +649,8 @@ int main(void)
         T(removing_during_a_move_begins_it_anew),
         T(what_does_not_apply_is_refused),
         T(records_say_all_of_a_map),
+        T(who_knows_leads),
+        T(the_last_in_sync_stays_in),
         T(the_largest_map_can_be_written_and_read),
         T(other_records_are_refused),
     };
