@@ -24,7 +24,8 @@ struct slices_env {
     struct members *members;
     struct str self;    /* id of this node */
     struct store *mine; /* its own store */
-    /* What another node has itself (member level). NULL: it can't be asked. Stays the giver's. */
+    /* What another node has itself (member level), by the current map: a remote store is set to epoch 0. NULL: it can't be
+     * asked. Stays the giver's; used at once. */
     struct store *(*node)(void *arg, struct str id);
     void *node_arg;
 };

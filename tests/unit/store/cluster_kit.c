@@ -120,7 +120,7 @@ static void handle_close(struct store *s)
     free(h);
 }
 
-static struct store *node_store(void *arg, struct str id)
+struct store *cluster_node_store(void *arg, struct str id)
 {
     static struct store_ops ops = {
         .name = "node",
@@ -172,7 +172,7 @@ void cluster_move_end(void)
 
 struct store *cluster_shard(void)
 {
-    struct shard_env env = {.remote = {.loop = cluster.loop}, .node_store = node_store};
+    struct shard_env env = {.remote = {.loop = cluster.loop}, .node_store = cluster_node_store};
 
     return shard_store_new(&env);
 }

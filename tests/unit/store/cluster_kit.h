@@ -49,6 +49,8 @@ void cluster_remap(void);
 void cluster_move_begin(void);
 void cluster_move_end(void);
 struct store *cluster_shard(void);
+/* A handle of the node's store. */
+struct store *cluster_node_store(void *arg, struct str id);
 struct cluster_node *cluster_owner(struct bucket_id bucket, struct str key);
 struct cluster_node *cluster_owner_before(struct bucket_id bucket, struct str key);
 struct membucket *cluster_bucket(struct cluster_node *n, struct bucket_id bucket);
