@@ -26,7 +26,7 @@ struct copy_op {
     struct gated gated;
     struct index_key src_key, key;
     struct commit commit;
-    bool submitted;
+    bool submitted, streams;
 };
 
 static step_fn copy_start, copy_found, copy_stream, copy_prepared, copy_gated, copy_commit, copy_decided,
@@ -161,6 +161,7 @@ static enum step_next copy_stream(struct op *op)
 {
     struct copy_op *c = OP(op, struct copy_op);
 
+    c->streams = true;
     store_copy_by_stream(c->store, c->req, c->res, op_call(op, copy_end));
     return STEP_WAIT;
 }
@@ -229,17 +230,23 @@ static enum step_next copy_decided(struct op *op)
     }
     if (e != ERR_OK)
         return op_fail(op, e == ERR_AGAIN ? ERR_CONFLICT : e);
-    c->res->info = c->hot->rec.info;
-    arena_defer(c->req->arena, hot_unref, hot_ref(c->hot));
     return op_go(op, copy_end);
 }
 
+/* Cancelled while it was committed, it is committed nevertheless. */
 static enum step_next copy_end(struct op *op)
 {
     struct copy_op *c = OP(op, struct copy_op);
+    bool committed = c->submitted && c->commit.committed;
 
+    if (committed) {
+        c->res->info = c->hot->rec.info;
+        arena_defer(c->req->arena, hot_unref, hot_ref(c->hot));
+    }
+    if (c->streams && op->call.err == ERR_OK)
+        committed = true;
     unprepare(c);
-    call_finish(c->whole, op->err);
+    call_finish(c->whole, committed ? ERR_OK : op->err);
     return STEP_DONE;
 }
 

@@ -280,7 +280,7 @@ static enum step_next import_end(struct op *op)
     struct import_op *i = OP(op, struct import_op);
     bool committed = i->submitted && i->commit.committed && !i->kept;
 
-    if (op->err == ERR_OK)
+    if (op->err == ERR_OK || committed)
         i->res->kept = i->kept;
     hot_unref(i->lookup.found);
     ingest_release(&i->ingest);
@@ -289,7 +289,7 @@ static enum step_next import_end(struct op *op)
     sealing_end(&i->desc, committed);
     source_close(i->empty);
     hot_unref(i->hot);
-    call_finish(i->whole, op->err);
+    call_finish(i->whole, committed ? ERR_OK : op->err); /* even if it was cancelled meanwhile */
     return STEP_DONE;
 }
 

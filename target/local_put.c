@@ -24,8 +24,7 @@ struct put_op {
     struct index_key key;
 };
 
-static step_fn put_start, put_checked, put_ingest, put_seal, put_sealed, put_gated, put_commit, put_done,
-    put_end; /* in order */
+static step_fn put_start, put_checked, put_ingest, put_seal, put_sealed, put_gated, put_commit, put_end; /* in order */
 
 static enum step_next put_start(struct op *op)
 {
@@ -157,31 +156,27 @@ static enum step_next put_commit(struct op *op)
     struct put_op *p = OP(op, struct put_op);
 
     p->submitted = true;
-    commit_submit(p->mountpath->committer, &p->commit, put_apply, op_call(op, put_done));
+    commit_submit(p->mountpath->committer, &p->commit, put_apply, op_call(op, put_end));
     return STEP_WAIT;
 }
 
-static enum step_next put_done(struct op *op)
-{
-    struct put_op *p = OP(op, struct put_op);
-
-    p->res->info = p->hot->rec.info;
-    arena_defer(p->req->arena, hot_unref, hot_ref(p->hot));
-    local_count_written(p->hot->rec.info.size);
-    return op_go(op, put_end);
-}
-
+/* Cancelled while it was committed, it is committed nevertheless: whoever passed a gate must know. */
 static enum step_next put_end(struct op *op)
 {
     struct put_op *p = OP(op, struct put_op);
     bool committed = p->submitted && p->commit.committed;
 
+    if (committed) {
+        p->res->info = p->hot->rec.info;
+        arena_defer(p->req->arena, hot_unref, hot_ref(p->hot));
+        local_count_written(p->gated.bare ? 0 : p->hot->rec.info.size);
+    }
     hot_unref(p->lookup.found);
     sealing_end(&p->sealing, committed && !p->gated.bare);
     gated_end(&p->gated, committed);
     ingest_release(&p->ingest);
     hot_unref(p->hot);
-    call_finish(p->whole, op->err);
+    call_finish(p->whole, committed ? ERR_OK : op->err);
     return STEP_DONE;
 }
 

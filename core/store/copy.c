@@ -16,9 +16,10 @@ struct copy_op {
     struct obj_put_req put;
     struct obj_put_res written;
     struct body_check check;
+    bool put_begun;
 };
 
-static step_fn copy_read, copy_write, copy_done, copy_end;
+static step_fn copy_read, copy_write, copy_end;
 
 static enum step_next copy_read(struct op *op)
 {
@@ -73,24 +74,21 @@ static enum step_next copy_write(struct op *op)
     c->put.info.attrs = attrs->attrs;
     c->put.info.attr_count = attrs->attr_count;
     c->put.info.tags = req->replace_tags ? req->info.tags : from->tags;
-    store_obj_put(c->store, &c->put, &c->written, op_call(op, copy_done));
+    c->put_begun = true;
+    store_obj_put(c->store, &c->put, &c->written, op_call(op, copy_end));
     return STEP_WAIT;
 }
 
-static enum step_next copy_done(struct op *op)
-{
-    struct copy_op *c = OP(op, struct copy_op);
-
-    c->res->info = c->written.info;
-    return op_go(op, copy_end);
-}
-
+/* Cancelled when the put had just succeeded, it has succeeded. */
 static enum step_next copy_end(struct op *op)
 {
     struct copy_op *c = OP(op, struct copy_op);
+    bool done = c->put_begun && op->call.err == ERR_OK;
 
+    if (done)
+        c->res->info = c->written.info;
     source_close(c->got.body);
-    call_finish(c->whole, op->err);
+    call_finish(c->whole, done ? ERR_OK : op->err);
     free(c);
     return STEP_DONE;
 }

@@ -245,7 +245,7 @@ static enum step_next take_content(struct remote_call *r)
     r->res = &got;
     enum err e = take_header(r);
     r->res = res;
-    if (e != ERR_OK || (r->answer.body ? r->answer.body->size : 0) != got.head.len)
+    if (e != ERR_OK || (r->answer.body ? r->answer.body->size : 0) != (got.head.info.layout.n ? 0 : got.head.len))
         return nonsense(r);
     got.body = r->answer.body ? r->answer.body : source_memory(STR_NONE, NULL, NULL);
     r->answer.body = NULL;

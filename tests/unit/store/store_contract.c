@@ -16,8 +16,10 @@ int store_contract_run(struct contract_env *env)
         failed += contract_uploads(env);
         failed += contract_completes(env);
     }
-    if (!(env->skip & CONTRACT_NO_IMPORT))
+    if (!(env->skip & CONTRACT_NO_IMPORT)) {
         failed += contract_imports(env);
+        failed += contract_layouts(env);
+    }
     if (!(env->skip & CONTRACT_NO_GATE))
         failed += contract_gates(env);
     failed += contract_buckets(env);
