@@ -8,7 +8,7 @@
 int contract_objects(struct contract_env *env);
 int contract_writes(struct contract_env *env); /* conditions, digests, failing and cancelled bodies */
 int contract_imports(struct contract_env *env);
-int contract_gates(struct contract_env *env); /* what waits before it is committed */
+int contract_gates(struct contract_env *env);   /* what waits before it is committed */
 int contract_layouts(struct contract_env *env); /* content that is elsewhere, forced imports, times */
 int contract_lists(struct contract_env *env);
 int contract_copies(struct contract_env *env);
