@@ -60,6 +60,30 @@ static void records_round_trip(void **state)
     buf_release(&b);
 }
 
+/* One field more, and none where there is no layout: such records are as they always were. */
+static void layouts_round_trip(void **state)
+{
+    static const char most[LAYOUT_MAX + 1];
+    struct record r = sample(NULL, 0), got;
+    struct buf b = BUF_INIT(RECORD_MAX);
+
+    (void)state;
+    for (size_t n = 0; n <= LAYOUT_MAX; n++) {
+        r.info.layout = str_n(most, n);
+        assert_int_equal(record_encode(&b, &r), ERR_OK);
+        assert_int_equal((uint8_t)b.p[2], n ? 18 : 17);
+        assert_int_equal(record_decode(buf_str(&b), &got), ERR_OK);
+        assert_true(str_eq(got.info.layout, r.info.layout));
+        assert_true(got.info.size == r.info.size && str_eq(got.info.tags, r.info.tags));
+        b.p[2] ^= 1; /* a field too many, or too few */
+        assert_int_equal(record_decode(buf_str(&b), &got), ERR_CORRUPT);
+        buf_reset(&b);
+    }
+    r.info.layout = str_n(most, LAYOUT_MAX + 1);
+    assert_int_equal(record_encode(&b, &r), ERR_METADATA_TOO_LARGE);
+    buf_release(&b);
+}
+
 static void strange_etags_survive(void **state)
 {
     static const char *const tags[] = {"",
@@ -207,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_round_trip),
+        cmocka_unit_test(layouts_round_trip),
         cmocka_unit_test(strange_etags_survive),
         cmocka_unit_test_setup_teardown(damage_is_told_wherever_it_is, quiet, loud),
         cmocka_unit_test(too_many_headers_are_refused),
