@@ -42,6 +42,12 @@ static enum step_next open_got(struct op *op)
     }
     if (e == ERR_OK)
         return op_go(op, open_end);
+    if (e == ERR_STALE_EPOCH && !o->again) { /* the newer map is known by now */
+        o->again = true;
+        o->tries = 0;
+        version_places(o->version, &o->places);
+        return op_go(op, open_next);
+    }
     if (e == ERR_INVALID_RANGE)
         e = ERR_CORRUPT; /* shorter than it should be */
     if (e == ERR_CORRUPT && o->worst == ERR_NO_SUCH_KEY)
@@ -73,6 +79,7 @@ void slice_open_run(struct slice_open *o, struct call *whole)
     o->whole = whole;
     o->worst = ERR_NO_SUCH_KEY;
     o->tries = 0;
+    o->again = false;
     o->source = NULL;
     version_places(o->version, &o->places);
     op_start(&o->op, whole->loop, "slice_open", open_next, open_end);

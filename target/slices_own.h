@@ -56,6 +56,7 @@ struct slice_open {
     /* its own */
     struct places places;
     unsigned tries;
+    bool again;
     enum err worst;
     struct obj_get_req req;
     struct obj_get_res res;

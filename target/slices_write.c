@@ -199,7 +199,8 @@ static enum step_next write_sent(struct op *op)
     if (w->err != ERR_OK) {
         log_warn(w->req->arena->id, "slices can't be written", "key=%s error=%s", log_quote(w->req->key),
                  err_name(w->err));
-        return op_fail(op, w->err);
+        /* the content was taken: the sender can't go elsewhere with it */
+        return op_fail(op, w->err == ERR_STALE_EPOCH ? ERR_UNAVAILABLE : w->err);
     }
     w->res->layout = arena_str(w->req->arena, str_z(w->layout));
     return op_go(op, write_end);
