@@ -101,4 +101,23 @@ struct slices_delete_req {
 };
 void slices_delete(const struct slices_env *env, const struct slices_delete_req *req, struct call *call);
 
+/* ---- litter ---- */
+
+/* Of this node's own slices in a bucket, a page: removes those that no record names or that belong elsewhere, and which are older than any
+ * write or read can take. `all` tells records: the whole cluster (shard.h). When a record can't be asked for its slices stay. */
+struct slices_tidy_req {
+    struct arena *arena;
+    struct bucket_id bucket; /* the objects' */
+    struct store *all;
+    struct str after;      /* slices' keys */
+    int64_t older_than_ns; /* wall clock: now less a grace */
+};
+struct slices_tidy_res {
+    struct str next; /* `after` of the next page, in `arena`; empty: this was the last */
+    uint32_t seen, removed;
+    uint64_t bytes; /* removed */
+};
+void slices_tidy(const struct slices_env *env, const struct slices_tidy_req *req, struct slices_tidy_res *res,
+                 struct call *call);
+
 #endif

@@ -131,6 +131,11 @@ static void break_obj_delete(struct store *s, const struct obj_delete_req *req, 
     store_obj_delete(CONTAINER(s, struct breaking, store)->inner, req, res, c);
 }
 
+static void break_obj_list(struct store *s, const struct obj_list_req *req, struct obj_list_res *res, struct call *c)
+{
+    store_obj_list(CONTAINER(s, struct breaking, store)->inner, req, res, c);
+}
+
 static struct store *node_of(void *arg, struct str id)
 {
     (void)arg;
@@ -151,7 +156,8 @@ void slices_open(struct loop *loop, unsigned count, unsigned data, unsigned pari
                                          .obj_head = break_obj_head,
                                          .obj_get = break_obj_get,
                                          .obj_put = break_obj_put,
-                                         .obj_delete = break_obj_delete};
+                                         .obj_delete = break_obj_delete,
+                                         .obj_list = break_obj_list};
     static uint64_t uid = 1;
     struct redundancy r = {REDUNDANCY_EC, (uint8_t)data, (uint8_t)parity};
 

@@ -295,6 +295,49 @@ static void a_version_can_be_deleted(void **state)
     expect_ranges();
 }
 
+/* This node's own. */
+static struct slices_tidy_res tidy(int64_t older_than_ns)
+{
+    struct slices_tidy_req req = {.arena = &sk.kit.arena,
+                                  .bucket = sk.kit.bucket,
+                                  .all = cluster.nodes[0].memory,
+                                  .older_than_ns = older_than_ns};
+    struct slices_tidy_res res;
+    struct kit_call c = {0};
+
+    slices_tidy(&sk.env, &req, &res, kit_begin(&sk.kit, &c));
+    assert_err(kit_wait(&sk.kit, &c), ERR_OK);
+    return res;
+}
+
+static void litter_is_removed_once_it_is_old(void **state)
+{
+    unsigned own = 0;
+
+    (void)state;
+    assert_err(slices_put(SIZE, 50), ERR_OK);
+    for (unsigned i = 0; i < all(); i++)
+        own += slices_node(i) == 0;
+    assert_err(slices_put(SIZE, 51), ERR_OK); /* which leaves the slices of the former version */
+    assert_int_equal(tidy(0).removed, 0);
+    assert_int_equal(tidy(0).seen, 2 * own);
+    struct slices_tidy_res res = tidy(INT64_MAX);
+    assert_int_equal(res.removed, own);
+    assert_true((res.bytes > 0) == (own > 0));
+    assert_int_equal(tidy(INT64_MAX).removed, 0);
+    expect_ranges();
+    /* a slice that belongs to another node by now */
+    cluster.nodes[0].weight = 0;
+    cluster_remap();
+    assert_int_equal(tidy(INT64_MAX).removed, own);
+    cluster.nodes[0].weight = 100;
+    cluster_remap();
+    /* and all of an object that is gone */
+    assert_err(slices_put(SIZE, 52), ERR_OK);
+    assert_err(kit_delete(&sk.kit, sk.key), ERR_OK);
+    assert_int_equal(tidy(INT64_MAX).removed, own);
+}
+
 static void cancelled_at_any_turn_leaves_nothing(void **state)
 {
     struct slices_settle_res settled;
@@ -365,6 +408,7 @@ int main(void)
         TEST_BOTH(a_node_that_is_away_is_told),
         TEST_BOTH(slices_follow_a_placement_that_changes),
         TEST_BOTH(a_version_can_be_deleted),
+        TEST_BOTH(litter_is_removed_once_it_is_old),
         TEST_BOTH(cancelled_at_any_turn_leaves_nothing),
     };
     int failed;
