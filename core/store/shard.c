@@ -115,6 +115,18 @@ static enum err refuse(struct shard *s, struct shard_node *n, const struct map_n
     return ERR_UNAVAILABLE;
 }
 
+static bool is_self(const struct shard *s, const struct map_node *node)
+{
+    return s->env.mine && str_eq(node->id, s->env.self);
+}
+
+bool shard_node_usable(const struct shard *s, uint16_t at)
+{
+    const struct map_node *node = &s->map->nodes[at];
+
+    return node->state != NODE_MAINTENANCE && (is_self(s, node) || members_alive(s->env.remote.members, node->id));
+}
+
 enum err shard_node_use(struct shard *s, uint16_t at, struct shard_node **out)
 {
     const struct map_node *node = &s->map->nodes[at];
@@ -122,7 +134,7 @@ enum err shard_node_use(struct shard *s, uint16_t at, struct shard_node **out)
 
     if (!n)
         n = s->nodes[at] = node_new(s, node->id);
-    if (node->state == NODE_MAINTENANCE || !(n->is_mine || members_alive(s->env.remote.members, node->id)))
+    if (!shard_node_usable(s, at))
         return refuse(s, n, node);
     n->users++;
     *out = n;
@@ -168,18 +180,30 @@ struct keyed {
     ask_fn *ask;
     const void *req;
     void *res;
-    uint64_t uid;
+    const struct bucket_id *bucket;
     struct str key;
     const struct obj_copy_req *copy; /* there is a source to be placed, too */
+    bool is_read;
+    uint64_t epoch;
     unsigned tries;
 };
 
-/* Whether the content has to go from one node to another. */
-static bool is_between_nodes(const struct keyed *k, const struct map *m, uint16_t owner)
+static bool same_redundancy(struct redundancy a, struct redundancy b)
 {
+    return a.kind == b.kind && a.data == b.data && a.parity == b.parity;
+}
+
+/* Whether the content has to go from one node to another, or becomes something else. */
+static bool is_between_nodes(const struct keyed *k, uint16_t owner)
+{
+    const struct obj_copy_req *copy = k->copy;
     uint16_t from;
 
-    return k->copy && map_place(m, k->copy->src_bucket.uid, k->copy->src_key, 1, &from) > 0 && from != owner;
+    if (!copy)
+        return false;
+    if (!same_redundancy(copy->src_bucket.redundancy, copy->bucket.redundancy))
+        return true;
+    return shard_lead(k->shard, &copy->src_bucket, copy->src_key, &from) == ERR_OK && from != owner;
 }
 
 static enum err keyed_ask(struct keyed *k)
@@ -188,9 +212,9 @@ static enum err keyed_ask(struct keyed *k)
     uint16_t owner;
     enum err e;
 
-    if (map_place(m, k->uid, k->key, 1, &owner) == 0)
-        return shard_no_nodes(k->shard);
-    if (is_between_nodes(k, m, owner)) {
+    if ((e = shard_lead(k->shard, k->bucket, k->key, &owner)) != ERR_OK)
+        return e;
+    if (is_between_nodes(k, owner)) {
         k->tries = SHARD_TRIES; /* its halves place themselves */
         store_copy_by_stream(&k->shard->store, k->req, k->res, &k->call);
         return ERR_OK;
@@ -198,6 +222,7 @@ static enum err keyed_ask(struct keyed *k)
     if ((e = shard_node_use(k->shard, owner, &k->node)) != ERR_OK)
         return e;
     k->tries++;
+    k->epoch = m->epoch;
     k->ask(shard_node_at(k->node, m->epoch), k->req, k->res, &k->call);
     return ERR_OK;
 }
@@ -219,14 +244,22 @@ static void keyed_begin(struct keyed *k)
         call_finish(k->whole, e);
 }
 
-/* ERR_STALE_EPOCH: the node did nothing and nothing of a body was taken (remote.h), so that another may be asked. */
+/* ERR_STALE_EPOCH: the node did nothing and nothing of a body was taken (remote.h), so that another may be asked. So it may for a read from
+ * a node that went silent, when others have its keys by now. */
+static bool may_ask_again(const struct keyed *k, enum err e)
+{
+    if (k->tries >= SHARD_TRIES || k->whole->cancelled)
+        return false;
+    return e == ERR_STALE_EPOCH || (k->is_read && k->node && shard_try_again(k->shard, k->epoch, e));
+}
+
 static void keyed_done(struct call *c)
 {
     struct keyed *k = CONTAINER(c, struct keyed, call);
 
     if (k->node)
         shard_node_done(k->node);
-    if (c->err == ERR_STALE_EPOCH && k->tries < SHARD_TRIES && !k->whole->cancelled)
+    if (may_ask_again(k, c->err))
         keyed_begin(k);
     else
         call_finish(k->whole, c->err);
@@ -243,7 +276,7 @@ static void keyed_start(struct store *s, ask_fn *ask, const struct keyed *what, 
 }
 
 /* All methods of a key look alike but for the place of the key in the request. */
-#define KEYED(m, at)                                                                                                   \
+#define KEYED(m, at, read)                                                                                             \
     static void ask_##m(struct store *s, const void *req, void *res, struct call *c)                                   \
     {                                                                                                                  \
         store_##m(s, req, res, c);                                                                                     \
@@ -252,20 +285,21 @@ static void keyed_start(struct store *s, ask_fn *ask, const struct keyed *what, 
     {                                                                                                                  \
         keyed_start(                                                                                                   \
             s, ask_##m,                                                                                                \
-            &(struct keyed){.whole = c, .req = req, .res = res, .uid = req->at bucket.uid, .key = req->at key},        \
+            &(struct keyed){                                                                                           \
+                .whole = c, .req = req, .res = res, .bucket = &req->at bucket, .key = req->at key, .is_read = read},   \
             req->at arena);                                                                                            \
     }
 #define HERE
-KEYED(obj_head, HERE)
-KEYED(obj_get, head.)
-KEYED(obj_put, HERE)
-KEYED(obj_delete, HERE)
-KEYED(obj_import, HERE)
-KEYED(upload_create, HERE)
-KEYED(upload_part, HERE)
-KEYED(upload_complete, HERE)
-KEYED(upload_abort, HERE)
-KEYED(part_list, HERE)
+KEYED(obj_head, HERE, true)
+KEYED(obj_get, head., true)
+KEYED(obj_put, HERE, false)
+KEYED(obj_delete, HERE, false)
+KEYED(obj_import, HERE, false)
+KEYED(upload_create, HERE, false)
+KEYED(upload_part, HERE, false)
+KEYED(upload_complete, HERE, false)
+KEYED(upload_abort, HERE, false)
+KEYED(part_list, HERE, true)
 
 /* ---- copies ---- */
 
@@ -279,7 +313,7 @@ static void shard_obj_copy(struct store *s, const struct obj_copy_req *req, stru
 {
     keyed_start(
         s, ask_obj_copy,
-        &(struct keyed){.whole = c, .req = req, .res = res, .uid = req->bucket.uid, .key = req->key, .copy = req},
+        &(struct keyed){.whole = c, .req = req, .res = res, .bucket = &req->bucket, .key = req->key, .copy = req},
         req->arena);
 }
 

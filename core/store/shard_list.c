@@ -26,6 +26,7 @@ struct cursor {
     struct marker behind; /* what was asked last */
     const char *entries;
     uint32_t pos, count;
+    bool doubtful;  /* not all that the node says counts: shard_knows() */
     bool truncated; /* there is more behind the entries */
     union {
         struct {
@@ -44,10 +45,11 @@ struct listing;
 struct kind {
     size_t size; /* of an entry */
     struct marker (*marker)(const void *entry);
+    int64_t (*mtime)(const void *entry);
     void (*ask)(struct listing *l, struct cursor *c, struct store *node, struct call *call);
     void (*take)(struct cursor *c);
     void (*give)(struct listing *l);
-    bool moves; /* objects move; uploads stay where they are */
+    bool moves; /* objects move and have copies; uploads stay where they are */
 };
 
 struct listing {
@@ -57,11 +59,13 @@ struct listing {
     const void *req;
     void *res;
     struct arena *arena;
-    uint64_t uid;
+    const struct bucket_id *bucket;
     uint32_t max;
     struct call *whole;
     const struct map *map; /* held */
     unsigned tries;
+    struct str avoid[SHARD_TRIES]; /* ids of nodes that did not answer, and can be done without */
+    unsigned avoid_count;
     struct cursor *cursors;
     uint32_t cursor_count;
     struct cursor **heap; /* those with entries left, the least at [0] */
@@ -106,11 +110,12 @@ static void parts_init(struct parts *p, struct shard *s, struct arena *arena)
     }
 }
 
-/* Its share of a page of `max`, and three standard deviations more. */
-static uint32_t first_ask(const struct parts *p, const struct shard_part *part, uint32_t max)
+/* Its share of a page of `max` keys on so many nodes each, and three standard deviations more. */
+static uint32_t first_ask(const struct parts *p, const struct shard_part *part, uint32_t max, unsigned width)
 {
-    uint64_t now = p->weight ? (uint64_t)max * part->weight / p->weight : 0;
-    uint64_t before = p->weight_before ? (uint64_t)max * part->weight_before / p->weight_before : 0;
+    uint64_t all = (uint64_t)max * width;
+    uint64_t now = p->weight ? all * part->weight / p->weight : 0;
+    uint64_t before = p->weight_before ? all * part->weight_before / p->weight_before : 0;
     uint64_t share = 1 + (now > before ? now : before), root = 1;
 
     while (root * root < share)
@@ -119,12 +124,18 @@ static uint32_t first_ask(const struct parts *p, const struct shard_part *part, 
     return share < max ? (uint32_t)share : max;
 }
 
+static bool is_wide(const struct listing *l)
+{
+    return redundancy_is_wide(l->bucket->redundancy);
+}
+
 static void add_cursor(struct listing *l, struct shard_node *node, uint16_t at, uint32_t ask, bool gains)
 {
     struct cursor *c = &l->cursors[l->cursor_count++];
 
     *c = (struct cursor){
         .node = node, .at = at, .gains = gains, .ask = ask, .behind = l->begin, .truncated = true /* so ask */};
+    c->doubtful = l->kind->moves && is_wide(l) && l->map->nodes[at].sync != SYNC_IN;
 }
 
 static enum err add_part(struct listing *l, const struct parts *p, const struct shard_part *part)
@@ -132,7 +143,7 @@ static enum err add_part(struct listing *l, const struct parts *p, const struct 
     bool moving = l->kind->moves && l->map->previous_count;
     bool gains = moving && changes_less(p->least, part);
     bool loses = moving && changes_less(part, p->most);
-    uint32_t ask = first_ask(p, part, l->max);
+    uint32_t ask = first_ask(p, part, l->max, redundancy_width(l->bucket->redundancy));
     struct shard_node *node;
 
     for (int turn = 0; turn < 2; turn++) {
@@ -155,6 +166,45 @@ static void leave(struct listing *l)
     l->map = NULL;
 }
 
+static bool is_avoided(const struct listing *l, struct str id)
+{
+    for (unsigned i = 0; i < l->avoid_count; i++)
+        if (str_eq(l->avoid[i], id))
+            return true;
+    return false;
+}
+
+/* What is not there is logged, and asked nevertheless where it can't be done without. */
+static enum err choose(struct listing *l, const struct parts *p, bool **ask)
+{
+    bool *usable = arena_new(l->arena, p->n * sizeof(bool));
+    struct redundancy r = l->bucket->redundancy;
+    struct shard_node *node;
+
+    *ask = arena_new(l->arena, p->n * sizeof(bool));
+    for (size_t i = 0; i < p->n; i++)
+        usable[i] = shard_node_usable(l->shard, p->part[i].at) && !is_avoided(l, l->map->nodes[p->part[i].at].id);
+    enum err e = l->kind->moves ? shard_choose(l->map, r, p->part, p->n, usable, *ask)
+                                : shard_choose_any(r, p->part, p->n, usable, *ask);
+    for (size_t i = 0; i < p->n && e != ERR_OK; i++)
+        if (!usable[i] && shard_node_use(l->shard, p->part[i].at, &node) == ERR_OK) /* logs those that it refuses */
+            shard_node_done(node);
+    return e;
+}
+
+static enum err add_parts(struct listing *l, const struct parts *p)
+{
+    bool *ask = NULL;
+    enum err e = ERR_OK;
+
+    if (is_wide(l) && (e = choose(l, p, &ask)) != ERR_OK)
+        return e;
+    for (size_t i = 0; i < p->n && e == ERR_OK; i++)
+        if (!ask || ask[i])
+            e = add_part(l, p, &p->part[i]);
+    return e;
+}
+
 static enum step_next list_plan(struct op *op)
 {
     struct listing *l = OP(op, struct listing);
@@ -170,9 +220,8 @@ static enum step_next list_plan(struct op *op)
     l->count = 0;
     if (p.n == 0)
         return op_fail(op, shard_no_nodes(l->shard));
-    for (size_t i = 0; i < p.n; i++)
-        if ((e = add_part(l, &p, &p.part[i])) != ERR_OK)
-            return op_fail(op, e);
+    if ((e = add_parts(l, &p)) != ERR_OK)
+        return op_fail(op, e);
     l->gains = false;
     return op_go(op, list_ask);
 }
@@ -275,13 +324,30 @@ static void forget_gains(struct listing *l)
     }
 }
 
+/* Who is silent, though its lease is still held, may be done without, too. */
+static bool avoid_silent(struct listing *l)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < l->cursor_count && is_wide(l); i++) {
+        const struct cursor *c = &l->cursors[i];
+        struct str id = l->map->nodes[c->at].id;
+        if (!c->asked || c->member.call.err != ERR_UNAVAILABLE || l->avoid_count == SHARD_TRIES || is_avoided(l, id))
+            continue;
+        l->avoid[l->avoid_count++] = arena_str(l->arena, id);
+        any = true;
+    }
+    return any;
+}
+
 static enum step_next list_answered(struct op *op)
 {
     struct listing *l = OP(op, struct listing);
     enum err e = worst(l);
     bool any = false;
 
-    if (shard_try_again(l->shard, l->map->epoch, e) && l->tries < SHARD_TRIES) {
+    if (l->tries < SHARD_TRIES &&
+        (shard_try_again(l->shard, l->map->epoch, e) || (e == ERR_UNAVAILABLE && avoid_silent(l)))) {
         leave(l);
         return op_go(op, list_plan);
     }
@@ -346,26 +412,46 @@ static bool advance(struct listing *l)
     return more || !c->truncated;
 }
 
-/* Takes the least entry from all nodes that have it: the owner's counts. False: somebody has to be asked for more. */
+/* Whether the node's entry is to be taken rather than that of another node. */
+static bool is_better(const struct listing *l, const struct cursor *c, struct str key, const void *entry,
+                      const void *other)
+{
+    uint16_t owner;
+
+    if (is_wide(l))
+        return l->kind->mtime(entry) > l->kind->mtime(other);
+    return map_place(l->map, l->bucket->uid, key, 1, &owner) && owner == c->at;
+}
+
+/* Common prefixes have no members: they are believed. */
+static bool counts(const struct listing *l, const struct cursor *c, struct str key, const void *entry)
+{
+    return !c->doubtful || ((const struct list_entry *)entry)->is_prefix || shard_knows(l->map, l->bucket, key, c->at);
+}
+
+/* Takes the least entry from all nodes that have it: the owner's counts, of copies the newest. False: somebody has to be asked for
+ * more. */
 static bool merge_one(struct listing *l)
 {
     struct marker m = entry_marker(l, l->heap[0], l->heap[0]->pos);
     char *to = l->out + l->count * l->kind->size;
     bool is_new = marker_cmp(m, l->last) > 0, more = true;
-    uint16_t owner;
-    uint32_t same = 0;
+    uint32_t taken = 0;
 
     while (l->heap_count) {
         const struct cursor *c = l->heap[0];
+        const char *entry = c->entries + c->pos * l->kind->size;
         if (marker_cmp(entry_marker(l, c, c->pos), m) != 0)
             break;
-        if (same++ == 0 || (map_place(l->map, l->uid, m.key, 1, &owner) && owner == c->at))
-            memcpy(to, c->entries + c->pos * l->kind->size, l->kind->size);
+        if (counts(l, c, m.key, entry) && (taken == 0 || is_better(l, c, m.key, entry, to))) {
+            memcpy(to, entry, l->kind->size);
+            taken++;
+        }
         more &= advance(l);
     }
     if (is_new) {
         l->last = m;
-        l->count++;
+        l->count += taken > 0;
     }
     return more;
 }
@@ -425,6 +511,11 @@ static struct marker obj_marker(const void *entry)
     return (struct marker){((const struct list_entry *)entry)->key, STR_NONE};
 }
 
+static int64_t obj_mtime(const void *entry)
+{
+    return ((const struct list_entry *)entry)->mtime_ns;
+}
+
 static void obj_ask(struct listing *l, struct cursor *c, struct store *node, struct call *call)
 {
     c->obj.req = *(const struct obj_list_req *)l->req;
@@ -449,13 +540,14 @@ static void obj_give(struct listing *l)
 
 void shard_obj_list(struct store *s, const struct obj_list_req *req, struct obj_list_res *res, struct call *c)
 {
-    static const struct kind kind = {sizeof(struct list_entry), obj_marker, obj_ask, obj_take, obj_give, true};
+    static const struct kind kind = {
+        sizeof(struct list_entry), obj_marker, obj_mtime, obj_ask, obj_take, obj_give, true};
 
     list_start(s, &(struct listing){.kind = &kind,
                                     .req = req,
                                     .res = res,
                                     .arena = req->arena,
-                                    .uid = req->bucket.uid,
+                                    .bucket = &req->bucket,
                                     .max = req->max,
                                     .whole = c,
                                     .begin = {req->after, STR_NONE}});
@@ -468,6 +560,11 @@ static struct marker upload_marker(const void *entry)
     const struct upload_entry *u = entry;
 
     return (struct marker){u->key, u->is_prefix ? STR_NONE : u->upload_id};
+}
+
+static int64_t upload_mtime(const void *entry)
+{
+    return ((const struct upload_entry *)entry)->created_ns;
 }
 
 static void upload_ask(struct listing *l, struct cursor *c, struct store *node, struct call *call)
@@ -496,7 +593,7 @@ static void upload_give(struct listing *l)
 void shard_upload_list(struct store *s, const struct upload_list_req *req, struct upload_list_res *res, struct call *c)
 {
     static const struct kind kind = {
-        sizeof(struct upload_entry), upload_marker, upload_ask, upload_take, upload_give, false};
+        sizeof(struct upload_entry), upload_marker, upload_mtime, upload_ask, upload_take, upload_give, false};
     struct str common;
     /* behind a common prefix there is no upload of the marker's own to go on with */
     bool rolled =
@@ -506,7 +603,7 @@ void shard_upload_list(struct store *s, const struct upload_list_req *req, struc
                                     .req = req,
                                     .res = res,
                                     .arena = req->arena,
-                                    .uid = req->bucket.uid,
+                                    .bucket = &req->bucket,
                                     .max = req->max,
                                     .whole = c,
                                     .begin = {req->key_marker, rolled ? STR_NONE : req->upload_id_marker}});

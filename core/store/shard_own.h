@@ -40,6 +40,8 @@ bool shard_map_changed(struct shard *s, uint64_t epoch);
 MUST_USE enum err shard_node_use(struct shard *s, uint16_t at, struct shard_node **out);
 /* ERR_UNAVAILABLE, logged here. */
 enum err shard_no_nodes(struct shard *s);
+/* The same without using it: not logged. */
+bool shard_node_usable(const struct shard *s, uint16_t at);
 void shard_node_done(struct shard_node *n);
 /* The node's store; the next call goes by the map with this epoch. */
 struct store *shard_node_at(struct shard_node *n, uint64_t epoch);
@@ -53,6 +55,19 @@ struct shard_part {
 };
 /* All of them, in `arena`, by the map of shard_map(). */
 size_t shard_parts(struct shard *s, struct arena *arena, struct shard_part **out);
+
+/* Position of the node that answers for a key: its owner, or the lead of its members. By the map of shard_map(). ERR_UNAVAILABLE, logged
+ * here: there are no nodes. */
+MUST_USE enum err shard_lead(struct shard *s, const struct bucket_id *b, struct str key, uint16_t *out);
+/* Which of the nodes a listing of a bucket with copies on several nodes asks; `usable`: which it could. ERR_UNAVAILABLE: something might
+ * be left out. */
+MUST_USE enum err shard_choose(const struct map *m, struct redundancy r, const struct shard_part *parts, size_t n,
+                               const bool *usable, bool *ask);
+/* The same for what has no copies: uploads. */
+MUST_USE enum err shard_choose_any(struct redundancy r, const struct shard_part *parts, size_t n, const bool *usable,
+                                   bool *ask);
+/* Whether that what this node says of the key counts. */
+bool shard_knows(const struct map *m, const struct bucket_id *b, struct str key, uint16_t node);
 
 /* The methods in files of their own. */
 void shard_obj_list(struct store *, const struct obj_list_req *, struct obj_list_res *, struct call *);

@@ -18,6 +18,8 @@ struct cluster_node {
     uint32_t weight;        /* 0: not in the placement */
     uint32_t weight_before; /* 0: not in the placement before */
     enum node_state state;
+    enum node_sync sync;
+    uint64_t out_since;
     bool alive;
     enum err fail;         /* what every call ends in; ERR_OK: none */
     unsigned fail_times;   /* only so many of them; 0: every one */
@@ -52,6 +54,8 @@ struct store *cluster_shard(void);
 /* A handle of the node's store. */
 struct store *cluster_node_store(void *arg, struct str id);
 struct cluster_node *cluster_owner(struct bucket_id bucket, struct str key);
+/* All that have a key's objects, best first; returns how many. */
+size_t cluster_members(struct bucket_id bucket, struct str key, struct cluster_node *out[CLUSTER_MAX]);
 struct cluster_node *cluster_owner_before(struct bucket_id bucket, struct str key);
 struct membucket *cluster_bucket(struct cluster_node *n, struct bucket_id bucket);
 uint64_t cluster_random(uint64_t below);

@@ -7,6 +7,11 @@
 static const struct map *current;
 static uint64_t epoch;
 
+static struct cluster_node *node_at(uint16_t at)
+{
+    return &cluster.nodes[strtoul(current->nodes[at].id.p, NULL, 10) - 1];
+}
+
 void cluster_remap(void)
 {
     struct buf b = BUF_INIT(META_VALUE_MAX);
@@ -37,6 +42,21 @@ void cluster_remap(void)
     buf_release(&b);
     map_release(current);
     current = m;
+    for (uint16_t i = 0; i < m->node_count; i++) { /* tests bring about more than the changes of a map would */
+        struct map_node *node = (struct map_node *)(uintptr_t)&m->nodes[i];
+        node->sync = node_at(i)->sync;
+        node->out_since = node_at(i)->out_since;
+    }
+}
+
+size_t cluster_members(struct bucket_id bucket, struct str key, struct cluster_node *out[CLUSTER_MAX])
+{
+    struct map_members s;
+
+    map_members(current, bucket.uid, key, redundancy_width(bucket.redundancy), &s);
+    for (size_t i = 0; i < s.count; i++)
+        out[i] = node_at(s.nodes[i]);
+    return s.count;
 }
 
 void cluster_close(void)
@@ -59,11 +79,6 @@ bool members_alive(struct members *m, struct str id)
 {
     (void)m;
     return cluster.nodes[strtoul(id.p, NULL, 10) - 1].alive;
-}
-
-static struct cluster_node *node_at(uint16_t at)
-{
-    return &cluster.nodes[strtoul(current->nodes[at].id.p, NULL, 10) - 1];
 }
 
 struct cluster_node *cluster_owner(struct bucket_id bucket, struct str key)
