@@ -466,7 +466,8 @@ static void a_slow_reader_costs_no_memory(void **state)
 
 static void relays_under_tls_copy(void **state)
 {
-    struct relay r = {.upstream = secure.bound, .conf.tls = trust};
+    /* a handshake takes long on a busy machine */
+    struct relay r = {.upstream = secure.bound, .conf = {.tls = trust, .connect_timeout_ms = 15000}};
     int64_t before = metric_value("sluice_http_spliced_bytes_total");
 
     (void)state;
@@ -476,7 +477,7 @@ static void relays_under_tls_copy(void **state)
     assert_int_equal(metric_value("sluice_http_spliced_bytes_total"), before);
     relay_stop(&r);
 
-    struct peer_pool *p = ask_pool((struct peer_conf){.tls = trust});
+    struct peer_pool *p = ask_pool((struct peer_conf){.tls = trust, .connect_timeout_ms = 15000});
     struct ask a = {0};
     struct relay to_tls = {.upstream = server.bound, .tls = tls};
     relay_start(&to_tls, &limits);

@@ -562,13 +562,13 @@ static void drips(struct rogue *r, int fd, int n)
     for (const char *at = r->answer; *at; at++) {
         if (send(fd, at, 1, MSG_NOSIGNAL) != 1)
             return;
-        usleep(5000);
+        usleep(10000); /* in all longer than a pause may be, each far shorter: machines are busy */
     }
 }
 
 static void slow_progress_is_progress(void **state)
 {
-    struct peer_pool *p = ask_pool((struct peer_conf){.progress_timeout_ms = 150});
+    struct peer_pool *p = ask_pool((struct peer_conf){.progress_timeout_ms = 500});
     struct ask a = {0};
     struct rogue r;
 
@@ -609,6 +609,8 @@ static void cancel_in(enum stage stage, struct rogue *r)
         ask_until(&a.read_done);
         assert_int_equal(a.read.err, ERR_CANCELLED);
     } else {
+        while (stage == SOURCE_ASKED && !g.hanging)
+            ask_turn_ms(1);
         if (stage != AT_ONCE && stage != RESOLVING)
             ask_turn_ms(60);
         assert_false(a.done);
