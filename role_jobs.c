@@ -5,7 +5,7 @@
 #include "store/shard.h"
 
 enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct local *local, struct moving *moving,
-                        struct buckets *buckets, char why[ROLE_WHY_MAX])
+                        struct redundant *redundant, struct buckets *buckets, char why[ROLE_WHY_MAX])
 {
     struct role *r = c->role;
     enum err e;
@@ -15,10 +15,14 @@ enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct loca
     struct remote_env remote = role_cluster_remote(c, j->loop, j->peers);
     j->mine = local_store(local, j->loop);
     j->moving = moving_store(moving, &(struct moving_env){.mine = j->mine, .remote = remote});
-    j->all = shard_store_new(&(struct shard_env){.remote = remote, .self = c->view.self, .mine = j->moving});
+    j->wide = redundant_store(
+        redundant, &(struct redundant_env){.mine = j->mine, .single = j->moving, .remote = remote, .cpu = r->cpu});
+    j->all = shard_store_new(&(struct shard_env){.remote = remote, .self = c->view.self, .mine = j->wide});
     e = jobs_open(&(struct job_env){.loop = j->loop,
                                     .mine = j->mine,
                                     .moving = j->moving,
+                                    .redundant = j->wide,
+                                    .engine = redundant,
                                     .all = j->all,
                                     .remote = remote,
                                     .local = local,
@@ -43,6 +47,7 @@ void role_jobs_close(struct role_jobs *j)
         return;
     loop_adopt(j->loop); /* whose thread has ended */
     store_close(j->all);
+    store_close(j->wide);
     store_close(j->moving);
     store_close(j->mine);
     peer_pool_free(j->peers);

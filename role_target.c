@@ -8,6 +8,7 @@
 #include "cli/identity.h"
 #include "role_jobs.h"
 #include "target/local.h"
+#include "target/redundant.h"
 #include "target/rpc.h"
 
 struct target {
@@ -15,6 +16,7 @@ struct target {
     struct str id;
     struct local *local;
     struct moving *moving;
+    struct redundant *redundant;
     struct role_cluster cluster;
     struct buckets *buckets;
     struct role_jobs jobs;
@@ -27,7 +29,9 @@ struct lane {
     struct control *control;
     struct peer_pool *peers;
     struct store *mine;   /* the disks */
-    struct store *moving; /* around it */
+    struct store *moving; /* around it: buckets of one copy */
+    struct store *wide;   /* around both: all buckets */
+    struct store *member; /* what leads ask of the disks */
     struct rpc *rpc;
 };
 
@@ -52,10 +56,16 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
     l->control = control;
     l->peers = role_cluster_peers(&t->cluster, loop);
     l->mine = local_store(t->local, loop);
-    l->moving = moving_store(
-        t->moving, &(struct moving_env){.mine = l->mine, .remote = role_cluster_remote(&t->cluster, loop, l->peers)});
+    struct remote_env remote = role_cluster_remote(&t->cluster, loop, l->peers);
+    struct redundant_env env = {.mine = l->mine, .remote = remote, .cpu = t->role.cpu};
+    l->moving = moving_store(t->moving, &(struct moving_env){.mine = l->mine, .remote = remote});
+    l->member = redundant_member(t->redundant, &env);
+    env.single = l->moving;
+    l->wide = redundant_store(t->redundant, &env);
     l->rpc = rpc_new(&(struct rpc_env){.loop = loop,
-                                       .mine = l->moving,
+                                       .mine = l->wide,
+                                       .member = l->member,
+                                       .member_at = redundant_member_at,
                                        .members = t->cluster.members,
                                        .cluster_key = t->role.settings.cluster_secret});
     *handler = &l->handler;
@@ -67,6 +77,8 @@ static void lane_close(void *lane)
     struct lane *l = lane;
 
     rpc_free(l->rpc);
+    store_close(l->wide);
+    store_close(l->member);
     store_close(l->moving);
     store_close(l->mine);
     peer_pool_free(l->peers);
@@ -146,6 +158,11 @@ static enum err open_front(struct target *t, char why[ROLE_WHY_MAX])
     return front_open(&conf, &r->front, why);
 }
 
+static bool has_wide_buckets(void *buckets)
+{
+    return buckets_any_wide(buckets);
+}
+
 static enum err target_open(struct role *r, char why[ROLE_WHY_MAX])
 {
     struct target *t = CONTAINER(r, struct target, role);
@@ -155,14 +172,16 @@ static enum err target_open(struct role *r, char why[ROLE_WHY_MAX])
         (e = open_front(t, why)) != ERR_OK)
         return e;
     t->moving = moving_new(t->cluster.members, t->id);
+    t->redundant = redundant_new(t->cluster.members, t->id);
     if ((e = buckets_open(t->cluster.meta, &t->buckets)) != ERR_OK) {
         snprintf(why, ROLE_WHY_MAX, "cannot read the buckets of the cluster (%s)", err_name(e));
         return e;
     }
-    if ((e = join(t, why)) !=
-        ERR_OK) /* requests that come at once wait in the listener's queue for the loops to start */
+    /* requests that come at once wait in the listener's queue for the loops to start */
+    if ((e = join(t, why)) != ERR_OK)
         return e;
-    return role_jobs_open(&t->jobs, &t->cluster, t->local, t->moving, t->buckets, why);
+    members_watch_sync(t->cluster.members, has_wide_buckets, t->buckets);
+    return role_jobs_open(&t->jobs, &t->cluster, t->local, t->moving, t->redundant, t->buckets, why);
 }
 
 static void target_serving(const struct role *r)
@@ -190,6 +209,8 @@ static void target_close(struct role *r)
     struct target *t = CONTAINER(r, struct target, role);
 
     role_jobs_close(&t->jobs);
+    if (t->redundant)
+        redundant_free(t->redundant);
     if (t->moving)
         moving_free(t->moving);
     role_cluster_close(&t->cluster);

@@ -31,7 +31,8 @@ void redundant_free(struct redundant *r);
 struct redundant_env {
     struct store *mine;       /* this node's own store */
     struct store *single;     /* for buckets of one copy; NULL for a member handle */
-    struct remote_env remote; /* to other nodes */
+    struct remote_env remote; /* to other nodes, at member level */
+    struct offload *cpu;      /* for the arithmetic of slices */
     /* For tests: makes the member-level store of a node instead of remote_store_new(); may be NULL. */
     struct store *(*node_store)(void *arg, struct str id);
     void *node_store_arg;
