@@ -8,7 +8,7 @@
 #include "settings.h"
 #include "target/job.h"
 
-enum { WAIT_PAUSE_MS = 500, EXIT_ENDED_BADLY = 3 };
+enum { WAIT_PAUSE_MS = 500, TURN_MS = 1000, EXIT_ENDED_BADLY = 3 };
 
 /* What a verb works with: the shared state itself, so that it works while no gateway does. */
 struct jobs_cli {
@@ -29,13 +29,20 @@ struct verb {
 
 static void done(struct call *c)
 {
-    loop_stop(c->loop);
+    (void)c;
 }
 
 static struct call *begin(struct jobs_cli *c, struct call *call)
 {
     call_begin(call, c->loop, done);
     return call;
+}
+
+static enum err end(struct jobs_cli *c, const struct call *call)
+{
+    while (call_is_pending(call))
+        loop_turn(c->loop, TURN_MS);
+    return call->err;
 }
 
 static int refused(const struct jobs_cli *c, enum err e)
@@ -55,8 +62,7 @@ static enum err look(struct jobs_cli *c, struct str id, struct job_look_res *res
     struct call call = {0};
 
     job_look(c->meta, &req, res, begin(c, &call));
-    loop_run(c->loop);
-    return call.err;
+    return end(c, &call);
 }
 
 static struct str text_of(const struct doc *d, struct str key)
@@ -190,7 +196,7 @@ static int run_start(struct jobs_cli *c)
     struct call call = {0};
 
     job_start(c->meta, &req, &res, begin(c, &call));
-    loop_run(c->loop);
+    end(c, &call);
     if (call.err == ERR_INVALID_ARGUMENT)
         return command_usage("there is no job %s that can be started with this specification", c->word.p);
     if (call.err == ERR_CONFLICT)
@@ -207,7 +213,7 @@ static int run_stop(struct jobs_cli *c)
     struct call call = {0};
 
     job_stop(c->meta, &req, begin(c, &call));
-    loop_run(c->loop);
+    end(c, &call);
     if (call.err == ERR_INVALID_ARGUMENT)
         return command_fail("job %s can't be stopped: the cluster needs its end", c->word.p);
     if (call.err != ERR_OK)

@@ -2,6 +2,7 @@
 
 const struct job_kind *const job_kinds[] = {
     &job_rebalance,
+    &job_scrub,
     NULL,
 };
 

@@ -47,6 +47,7 @@ uint64_t job_now_ms(void);
 
 /* The kinds, each in the file of its name. */
 extern const struct job_kind job_rebalance;
+extern const struct job_kind job_scrub;
 
 /* ---- parts: job_part.c ---- */
 

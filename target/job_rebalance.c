@@ -25,8 +25,7 @@ struct rebalance {
     const struct map *map; /* of the round; held, may be NULL */
     bool quiet;            /* was told */
     bool told;             /* that it is settled here */
-    const struct bucket *buckets;
-    size_t bucket_count, bucket_cap;
+    struct job_buckets buckets;
     uint16_t source; /* position of the node whose keys are looked at */
     size_t bucket;
     struct store *node; /* of the source; NULL: not open */
@@ -110,8 +109,6 @@ static void leave_round(struct rebalance *r)
     map_release(r->map);
     r->map = NULL;
     arena_release(&r->arena);
-    r->buckets = NULL;
-    r->bucket_count = r->bucket_cap = 0;
 }
 
 static enum step_next rb_begin(struct op *op)
@@ -210,43 +207,17 @@ static enum step_next rb_buckets(struct op *op)
     struct rebalance *r = OP(op, struct rebalance);
 
     job_forgive(&r->job);
-    r->list_req = (struct meta_list_req){.arena = &r->arena, .prefix = STR("bucket/"), .max = META_LIST_MAX};
-    meta_list(r->job.env->meta, &r->list_req, &r->list, op_try(op, rb_listed));
+    r->buckets = (struct job_buckets){.job = &r->job, .arena = &r->arena};
+    job_buckets_run(&r->buckets, op_try(op, rb_listed));
     return STEP_WAIT;
-}
-
-static void add_bucket(struct rebalance *r, const struct bucket *b)
-{
-    if (r->bucket_count == r->bucket_cap) {
-        size_t cap = r->bucket_cap ? 2 * r->bucket_cap : 64;
-        struct bucket *more = arena_alloc(&r->arena, cap * sizeof(*more));
-        memcpy(more, r->buckets ? r->buckets : more, r->bucket_count * sizeof(*more));
-        r->buckets = more;
-        r->bucket_cap = cap;
-    }
-    ((struct bucket *)(uintptr_t)r->buckets)[r->bucket_count++] = *b;
 }
 
 static enum step_next rb_listed(struct op *op)
 {
     struct rebalance *r = OP(op, struct rebalance);
-    struct bucket b;
 
     if (op->call.err != ERR_OK)
         return again(op, rb_begin, RETRY_MS);
-    for (uint32_t i = 0; i < r->list.count; i++) {
-        const struct meta_entry *e = &r->list.entries[i];
-        struct str name = str_skip(e->key, sizeof("bucket/") - 1);
-        if (bucket_parse(&r->arena, name, e->value, &b) == ERR_OK)
-            add_bucket(r, &b);
-        else
-            job_failed(&r->job, arena_printf(&r->arena, "bucket " STR_FMT, STR_ARG(name)), ERR_CORRUPT);
-    }
-    if (r->list.truncated && r->list.count) {
-        r->list_req.after = r->list.entries[r->list.count - 1].key;
-        meta_list(r->job.env->meta, &r->list_req, &r->list, op_try(op, rb_listed));
-        return STEP_WAIT;
-    }
     r->source = 0;
     r->bucket = 0;
     return op_go(op, rb_source);
@@ -261,8 +232,8 @@ static enum step_next rb_source(struct op *op)
     for (; r->source < r->map->node_count; r->source++, r->bucket = 0) {
         if (r->source == here || !loses(r->map, r->source, here))
             continue;
-        for (; r->bucket < r->bucket_count; r->bucket++)
-            if (redundancy_width(r->buckets[r->bucket].id.redundancy) == 1)
+        for (; r->bucket < r->buckets.count; r->bucket++)
+            if (redundancy_width(r->buckets.all[r->bucket].id.redundancy) == 1)
                 return op_go(op, rb_scan);
         if (r->node)
             store_close(r->node);
@@ -327,7 +298,7 @@ static enum step_next rb_scan(struct op *op)
     remote_store_at(r->node, r->map->epoch);
     r->scan = (struct job_scan){.job = &r->job,
                                 .store = r->node,
-                                .bucket = r->buckets[r->bucket].id,
+                                .bucket = r->buckets.all[r->bucket].id,
                                 .wanted = move_wanted,
                                 .each = move_key,
                                 .arg = r};
@@ -366,9 +337,9 @@ static enum step_next rb_objects(struct op *op)
 {
     struct rebalance *r = OP(op, struct rebalance);
 
-    if (r->bucket == r->bucket_count)
+    if (r->bucket == r->buckets.count)
         return op_go(op, rb_say);
-    r->objects_req = (struct obj_list_req){.arena = &r->arena, .bucket = r->buckets[r->bucket].id, .max = 1};
+    r->objects_req = (struct obj_list_req){.arena = &r->arena, .bucket = r->buckets.all[r->bucket].id, .max = 1};
     store_obj_list(r->job.env->mine, &r->objects_req, &r->objects, op_try(op, rb_uploads));
     return STEP_WAIT;
 }
@@ -380,7 +351,7 @@ static enum step_next rb_looked(struct op *op)
     if (op->call.err != ERR_OK && op->call.err != ERR_NO_SUCH_BUCKET)
         return again(op, rb_begin, RETRY_MS);
     if (op->call.err == ERR_OK && r->uploads.count) {
-        note(r, "waits until uploads in parts are completed or aborted, in bucket ", r->buckets[r->bucket].id.name);
+        note(r, "waits until uploads in parts are completed or aborted, in bucket ", r->buckets.all[r->bucket].id.name);
         return again(op, rb_begin, RETRY_MS);
     }
     r->bucket++;
@@ -398,10 +369,10 @@ static enum step_next rb_uploads(struct op *op)
     if (op->call.err != ERR_OK)
         return again(op, rb_begin, RETRY_MS);
     if (r->objects.count) {
-        note(r, "the others have not taken all objects yet, in bucket ", r->buckets[r->bucket].id.name);
+        note(r, "the others have not taken all objects yet, in bucket ", r->buckets.all[r->bucket].id.name);
         return again(op, rb_begin, RETRY_MS);
     }
-    r->uploads_req = (struct upload_list_req){.arena = &r->arena, .bucket = r->buckets[r->bucket].id, .max = 1};
+    r->uploads_req = (struct upload_list_req){.arena = &r->arena, .bucket = r->buckets.all[r->bucket].id, .max = 1};
     store_upload_list(r->job.env->mine, &r->uploads_req, &r->uploads, op_try(op, rb_looked));
     return STEP_WAIT;
 }

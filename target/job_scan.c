@@ -115,12 +115,14 @@ static enum step_next scan_worked(struct op *op)
 {
     struct job_scan *s = OP(op, struct job_scan);
 
-    if (!s->page.truncated || s->page.count == 0)
+    if (s->page.count == 0)
         return op_go(op, scan_end);
     struct str last = s->page.entries[s->page.count - 1].key;
     s->last_n = last.n < KEY_MAX ? last.n : KEY_MAX;
     memcpy(s->last, last.p, s->last_n);
-    return op_go(op, scan_list);
+    if (s->progress)
+        s->progress(s->arg, str_n(s->last, s->last_n));
+    return s->page.truncated ? op_go(op, scan_list) : op_go(op, scan_end);
 }
 
 static enum step_next scan_end(struct op *op)
@@ -144,4 +146,68 @@ void job_scan_run(struct job_scan *s, struct call *whole)
     memcpy(s->last, s->after.p ? s->after.p : "", s->last_n);
     op_start(&s->op, s->job->env->loop, "scan", scan_list, scan_end);
     call_on_cancel(whole, scan_cancel, s);
+}
+
+/* ---- buckets ---- */
+
+#define BUCKET_KEY STR("bucket/")
+
+static step_fn buckets_ask, buckets_listed, buckets_end;
+
+static enum step_next buckets_ask(struct op *op)
+{
+    struct job_buckets *b = OP(op, struct job_buckets);
+
+    meta_list(b->job->env->meta, &b->req, &b->page, op_call(op, buckets_listed));
+    return STEP_WAIT;
+}
+
+static void buckets_add(struct job_buckets *b, const struct bucket *bucket)
+{
+    if (b->count == b->cap) {
+        b->cap = b->cap ? 2 * b->cap : 64;
+        struct bucket *more = arena_alloc(b->arena, b->cap * sizeof(*more));
+        if (b->count)
+            memcpy(more, b->all, b->count * sizeof(*more));
+        b->all = more;
+    }
+    b->all[b->count++] = *bucket;
+}
+
+static enum step_next buckets_listed(struct op *op)
+{
+    struct job_buckets *b = OP(op, struct job_buckets);
+    struct bucket one;
+
+    for (uint32_t i = 0; i < b->page.count; i++) {
+        const struct meta_entry *e = &b->page.entries[i];
+        struct str name = str_skip(e->key, BUCKET_KEY.n);
+        if (bucket_parse(b->arena, name, e->value, &one) == ERR_OK)
+            buckets_add(b, &one);
+        else
+            job_failed(b->job, arena_printf(b->arena, "bucket " STR_FMT, STR_ARG(name)), ERR_CORRUPT);
+    }
+    if (!b->page.truncated || b->page.count == 0)
+        return op_go(op, buckets_end);
+    b->req.after = b->page.entries[b->page.count - 1].key;
+    return op_go(op, buckets_ask);
+}
+
+static enum step_next buckets_end(struct op *op)
+{
+    call_finish(OP(op, struct job_buckets)->whole, op->err);
+    return STEP_DONE;
+}
+
+static void buckets_cancel(void *arg)
+{
+    op_cancel(&((struct job_buckets *)arg)->op, ERR_CANCELLED);
+}
+
+void job_buckets_run(struct job_buckets *b, struct call *whole)
+{
+    b->whole = whole;
+    b->req = (struct meta_list_req){.arena = b->arena, .prefix = BUCKET_KEY, .max = META_LIST_MAX};
+    op_start(&b->op, b->job->env->loop, "buckets", buckets_ask, buckets_end);
+    call_on_cancel(whole, buckets_cancel, b);
 }

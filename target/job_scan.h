@@ -36,7 +36,8 @@ struct job_scan {
     bool (*wanted)(void *arg, struct bucket_id bucket, struct str key);
     void (*each)(void *arg, struct job_scan_key *key, struct call *call);
     void *arg;
-    struct str after; /* where to begin */
+    struct str after;                             /* where to begin */
+    void (*progress)(void *arg, struct str last); /* a page is done; may be NULL */
     /* ---- */
     struct op op;
     struct call *whole;
@@ -53,5 +54,19 @@ struct job_scan {
     uint64_t wanted_count;
 };
 void job_scan_run(struct job_scan *s, struct call *whole);
+
+/* All buckets, by name: from meta, not from the cache, which may be a moment behind. What is no record is a failure of the job. */
+struct job_buckets {
+    struct job *job;
+    struct arena *arena; /* of what is found */
+    /* ---- */
+    struct op op;
+    struct call *whole;
+    struct meta_list_req req;
+    struct meta_list_res page;
+    struct bucket *all;
+    size_t count, cap;
+};
+void job_buckets_run(struct job_buckets *b, struct call *whole);
 
 #endif

@@ -69,7 +69,7 @@ static enum step_next import_found(struct op *op)
 
     if (e != ERR_OK && e != ERR_NO_SUCH_KEY)
         return op_fail(op, e);
-    if (i->lookup.found && import_keeps(&i->lookup.found->rec.info, i->req)) {
+    if (import_keeps(i->lookup.found ? &i->lookup.found->rec.info : NULL, i->req)) {
         i->kept = true;
         return op_go(op, import_end);
     }
@@ -253,7 +253,7 @@ static enum err import_apply(struct commit *m, struct txn *t)
 
     if (e != ERR_OK && e != ERR_NOT_FOUND)
         return e;
-    i->kept = e == ERR_OK && import_keeps(&now.info, i->req);
+    i->kept = import_keeps(e == ERR_OK ? &now.info : NULL, i->req);
     return i->kept ? ERR_OK : txn_replace(t, i->req->bucket.uid, &none, i->hot, TXN_KEEPS_MTIME);
 }
 

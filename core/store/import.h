@@ -14,13 +14,15 @@
 /* Sizes add up, and the whole's ETag and checksum follow from those of the parts. Hashes up to PARTS_MAX digests: for a pool
  * when there are many parts. */
 MUST_USE enum err import_check(const struct obj_import_req *req);
-/* Whether what is here stays. */
+/* Whether what is here (NULL: nothing) stays. */
 static inline bool import_keeps(const struct object_info *here, const struct obj_import_req *req)
 {
-    if (!req->force)
-        return here->mtime_ns >= req->info.mtime_ns;
-    return here->mtime_ns == req->info.mtime_ns && str_eq(etag_str(&here->etag), etag_str(&req->info.etag)) &&
-           str_eq(here->layout, req->info.layout);
+    bool same = here && here->mtime_ns == req->info.mtime_ns &&
+                str_eq(etag_str(&here->etag), etag_str(&req->info.etag)) && str_eq(here->layout, req->info.layout);
+
+    if (req->repair)
+        return !same;
+    return req->force ? same : here && here->mtime_ns >= req->info.mtime_ns;
 }
 
 /* What one piece of content must be: a part, or the whole of an object made by a single PUT. */

@@ -46,7 +46,7 @@ static enum step_next import_start(struct op *op)
 
     if (e != ERR_OK)
         return op_fail(op, e);
-    if (o && import_keeps(&o->info, i->req)) {
+    if (import_keeps(o ? &o->info : NULL, i->req)) {
         i->res->kept = true;
         return op_go(op, import_end);
     }
@@ -117,7 +117,7 @@ static enum step_next import_commit(struct op *op)
 
     if (b->sealed)
         return op_fail(op, ERR_NO_SUCH_BUCKET);
-    i->res->kept = o && import_keeps(&o->info, i->req);
+    i->res->kept = import_keeps(o ? &o->info : NULL, i->req);
     if (!i->res->kept) {
         membucket_put(b, i->object);
         i->object = NULL;

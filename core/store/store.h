@@ -142,7 +142,8 @@ struct obj_import_req {
     uint32_t part_count;
     struct source *body;      /* info.size bytes; not closed. With info.layout: none, may be NULL */
     struct body_check *check; /* never NULL: further digests that the sender knows; none of a multipart object */
-    bool force; /* replaces whatever is here, be it newer, unless it is the very same (mtime, ETag and layout) */
+    bool force;  /* replaces whatever is here, be it newer, unless it is the very same (mtime, ETag and layout) */
+    bool repair; /* only replaces the very same, whose bytes are damaged; not on the wire */
 };
 struct obj_import_res {
     bool kept; /* what was here already */

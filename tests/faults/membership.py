@@ -67,3 +67,39 @@ def membership(args) -> str:
         compare(run, keys)
         run.crowd.settle()
         return f"{share:.1%} of the keys moved to the new target, {job['ok']} from the old one; {run.crowd.text()}"
+
+
+def flip(process_home):
+    """One bit of the largest content file."""
+    files = sorted((f for f in process_home.rglob("*") if f.is_file() and f.suffix != ".log" and "index" not in f.parts), key=lambda f: f.stat().st_size)
+    with open(files[-1], "r+b") as f:
+        f.seek(50000)
+        byte = f.read(1)[0]
+        f.seek(50000)
+        f.write(bytes([byte ^ 4]))
+    return files[-1]
+
+
+def scrub(args) -> str:
+    """What rots on a disk is found by name; all else is right, and a scrub that is interrupted goes on."""
+    with Run(args.seed, targets=2) as run:
+        s3 = orc.client(run.cluster.gateways[0].url, srv.ACCESS_KEY, srv.SECRET_KEY)
+        for i in range(40):
+            s3.put_object(Bucket=BUCKET, Key=f"rot/{i:02}", Body=bytes([i]) * 200000)
+        r = run.cluster.job("start", "scrub")
+        assert r.returncode == 0, r.stderr
+        r = run.cluster.job("wait", r.stdout.strip())
+        assert r.returncode == 0, r.stdout + r.stderr
+        victim = run.cluster.targets[0]
+        victim.stop()
+        flip(run.cluster.home / "t0")
+        victim.start()
+        run.wait_up()
+        job_id = run.cluster.job("start", "scrub").stdout.strip()
+        assert run.cluster.job("start", "scrub").returncode == 1, "two scrubs at once"
+        run.cluster.targets[1].kill()
+        run.cluster.targets[1].start()
+        r = run.cluster.job("wait", job_id)
+        assert r.returncode == 3 and f"{BUCKET}/rot/" in r.stdout, r.stdout + r.stderr
+        assert " 1 failed" in r.stdout, r.stdout
+        return "one damaged object of 40 was named"
