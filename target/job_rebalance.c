@@ -81,11 +81,6 @@ static bool is_settled(const struct map *m)
     return m->previous_count == 0;
 }
 
-static uint64_t term_of(const struct map *m)
-{
-    return m->term ? m->term : m->moving_since;
-}
-
 /* ---- rounds ---- */
 
 static enum step_next again(struct op *op, step_fn *step, uint32_t ms)
@@ -117,7 +112,7 @@ static enum step_next rb_begin(struct op *op)
 
     leave_round(r);
     r->map = members_map(r->job.env->members);
-    if (term_of(r->map) != r->term || is_settled(r->map) || map_find(r->map, self_of(r)) < 0)
+    if (r->map->term != r->term || is_settled(r->map) || map_find(r->map, self_of(r)) < 0)
         return op_go(op, rb_end);
     if (r->told)
         return op_go(op, rb_all);
@@ -469,7 +464,7 @@ static bool due(const struct job_env *env, struct arena *arena, struct str *id, 
     bool is_due = !is_settled(m) && map_find(m, env->self) >= 0;
 
     if (is_due) {
-        unsigned long long term = term_of(m);
+        unsigned long long term = m->term;
         *id = arena_printf(arena, "rebalance-%llu", term);
         *spec = arena_printf(arena, "{\"term\":%llu}", term);
     }

@@ -88,7 +88,7 @@ def paused(args) -> str:
         return run.crowd.text()
 
 
-CHECKS = {f.__name__.replace("_", "-"): f for f in (kill_one, kill_all_targets, etcd_away, paused, membership.membership, membership.scrub, partition.partitions)}
+CHECKS = {f.__name__.replace("_", "-"): f for f in (kill_one, kill_all_targets, etcd_away, paused, membership.membership, membership.interrupted, membership.scrub, partition.partitions)}
 
 
 def main():

@@ -1,6 +1,7 @@
 """Targets join and leave while clients are at work."""
 
 import json
+import random
 import time
 
 from crowded import BUCKET, Run  # first: it knows where the others are
@@ -67,6 +68,29 @@ def membership(args) -> str:
         compare(run, keys)
         run.crowd.settle()
         return f"{share:.1%} of the keys moved to the new target, {job['ok']} from the old one; {run.crowd.text()}"
+
+
+def interrupted(args) -> str:
+    """Processes are killed while objects move, the targets that give and take, and etcd: the move goes on, and ends."""
+    rnd = random.Random(args.seed)
+    with Run(args.seed, targets=3, extra=["--jobs-bandwidth", "100KiB"]) as run:
+        keys = fill(run)
+        run.crowd.start()
+        time.sleep(2)
+        run.cluster.add_target().start()
+        for victim in [run.cluster.targets[3], rnd.choice(run.cluster.targets[:3]), run.cluster.etcds[0]]:
+            time.sleep(rnd.uniform(0.2, 1.5))
+            victim.kill()
+            time.sleep(rnd.uniform(0.2, 3))
+            victim.start()
+        moving = run.cluster.view()["moving"]
+        run.cluster.wait_settled(150)
+        wait_jobs(run, 1)
+        run.wait_up()
+        time.sleep(1)
+        run.crowd.settle()
+        compare(run, keys)
+        return f"{'moving to the last' if moving else 'had moved before the last'}; {run.crowd.text()}"
 
 
 def flip(process_home):
