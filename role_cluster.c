@@ -65,7 +65,8 @@ void role_cluster_close(struct role_cluster *c)
 
 struct peer_pool *role_cluster_peers(const struct role_cluster *c, struct loop *loop)
 {
-    return peer_pool_new(&(struct peer_conf){.loop = loop, .io = c->role->io, .tls = c->tls});
+    return peer_pool_new(&(struct peer_conf){
+        .loop = loop, .io = c->role->io, .tls = c->tls, .is_there = remote_is_there, .is_there_arg = c->members});
 }
 
 struct remote_env role_cluster_remote(const struct role_cluster *c, struct loop *loop, struct peer_pool *peers)

@@ -362,6 +362,37 @@ void peer_addr_settle(struct peer_addr *a)
     loop_defer(a->pool->loop, &a->post);
 }
 
+/* ---- nodes that are gone ---- */
+
+static void watch_addr(struct peer_addr *a)
+{
+    bool gone = (a->busy || a->waiting) && !a->pool->conf.is_there(a->pool->conf.is_there_arg, a->name);
+
+    while (a->waiting && gone) {
+        struct peer_exchange *x = a->waiting;
+        unqueue(x);
+        peer_exchange_end(x, ERR_UNAVAILABLE);
+    }
+    for (struct peer_conn *c = a->busy, *next; c; c = next) {
+        next = c->next;
+        if (c->phase == PEER_BUSY)
+            peer_exchange_watch(c->x, gone);
+    }
+}
+
+static void on_watch(struct timer *t)
+{
+    struct peer_pool *p = CONTAINER(t, struct peer_pool, watch);
+    bool any = false;
+
+    for (struct peer_addr *a = p->addrs; a; a = a->next) {
+        watch_addr(a);
+        any |= a->busy || a->waiting;
+    }
+    if (any)
+        timer_set(p->loop, &p->watch, PEER_WATCH_MS);
+}
+
 /* ---- the public side ---- */
 
 struct peer_pool *peer_pool_new(const struct peer_conf *conf)
@@ -380,11 +411,13 @@ struct peer_pool *peer_pool_new(const struct peer_conf *conf)
         p->conf.connections_max = 256;
     if (!p->conf.idle_timeout_ms)
         p->conf.idle_timeout_ms = 30000;
+    p->watch.fn = on_watch;
     return p;
 }
 
 void peer_pool_free(struct peer_pool *p)
 {
+    timer_cancel(p->loop, &p->watch);
     while (p->addrs) {
         struct peer_addr *a = p->addrs;
         p->addrs = a->next;
@@ -457,6 +490,8 @@ void peer_send(struct peer_pool *p, const struct peer_req *req, struct peer_res 
         return;
     }
     call_on_cancel(call, cancelled, x);
+    if (p->conf.is_there && !timer_is_set(&p->watch))
+        timer_set(p->loop, &p->watch, PEER_WATCH_MS);
     peer_acquire(x, false);
 }
 

@@ -27,6 +27,10 @@ struct peer_conf {
     uint32_t progress_timeout_ms; /* without a byte either way; 0 = 60 s */
     uint32_t connections_max;     /* per address; 0 = 256 */
     uint32_t idle_timeout_ms;     /* 0 = 30 s: less than a server keeps idle ones */
+    /* Whether there is a node at that address, as far as is known without waiting. Looked at four times a second: from one that is gone nothing
+     * is waited for that has not moved for two seconds, neither an answer nor the rest of a body (ERR_UNAVAILABLE). May be NULL. */
+    bool (*is_there)(void *arg, struct str address);
+    void *is_there_arg;
 };
 
 struct peer_pool;

@@ -234,8 +234,8 @@ static void on_handshake(struct io *io, void *owner)
 
 /* ---- time ---- */
 
-/* Bytes that came or were acknowledged. Of a small request only the answer is progress: asking the kernel costs a system call. */
-static uint64_t progress(const struct peer_conn *c)
+/* Of a small request only the answer is progress: asking the kernel costs a system call. */
+uint64_t peer_conn_progress(const struct peer_conn *c)
 {
     uint64_t unacked = c->tx_bytes - c->tx_begin > PEER_SMALL ? stream_unacked(&c->stream) : 0;
 
@@ -244,12 +244,12 @@ static uint64_t progress(const struct peer_conn *c)
 
 bool peer_conn_progressed(const struct peer_conn *c)
 {
-    return progress(c) != c->mark_bytes;
+    return peer_conn_progress(c) != c->mark_bytes;
 }
 
 void peer_conn_wait(struct peer_conn *c)
 {
-    c->mark_bytes = progress(c);
+    c->mark_bytes = peer_conn_progress(c);
     timer_set(c->addr->pool->loop, &c->timer, c->addr->pool->conf.progress_timeout_ms);
 }
 

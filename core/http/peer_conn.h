@@ -35,6 +35,8 @@ enum {
     PEER_RESOLVED_MAX = 8,           /* addresses of one name that are tried */
     PEER_ADDRESSES_KEPT = 64,        /* beyond it those without connections are forgotten */
     PEER_FRAME_MAX = 24,             /* CRLF, 16 digits, CRLF; or the last chunk */
+    PEER_WATCH_MS = 250,             /* peer_conf.is_there() is asked */
+    PEER_SILENT_MS = 2000,           /* a node that is gone may still finish what it is at */
     PEER_FRESH_MS = 100,             /* a connection idle for less has hardly ended: peer_conn_reuse() */
 };
 
@@ -58,6 +60,7 @@ struct peer_conn {
     uint64_t tx_begin; /* tx_bytes before this request */
     uint64_t idle_ns;  /* since when */
     uint64_t turn_ns, turn_bytes;
+    uint64_t silent_ns, silent_bytes; /* since when there was no progress, by the watch; 0: it is not waited for */
 };
 
 struct peer_resolved {
@@ -95,6 +98,7 @@ struct peer_pool {
     char *in_free[16]; /* PEER_IN_FIRST each */
     unsigned in_free_n;
     struct pipe_list pipes;
+    struct timer watch;
 };
 
 enum peer_tx_state { PEER_TX_HEAD, PEER_TX_ASKED, PEER_TX_BODY, PEER_TX_DONE, PEER_TX_STOPPED };
@@ -198,6 +202,8 @@ void peer_conn_drop(struct peer_conn *c, size_t n);
 void peer_conn_wait(struct peer_conn *c);
 /* Whether there was any since. */
 bool peer_conn_progressed(const struct peer_conn *c);
+/* Bytes that came or were acknowledged. */
+uint64_t peer_conn_progress(const struct peer_conn *c);
 
 /* peer_exchange.c */
 /* The connection stands. */
@@ -207,6 +213,8 @@ void peer_exchange_end(struct peer_exchange *x, enum err e);
 /* The connection can't be written to any more: a response may have come all the same. */
 void peer_exchange_broke(struct peer_exchange *x);
 void peer_exchange_timeout(struct peer_exchange *x);
+/* Now and then; ends it when it waits for a node that is `gone`. */
+void peer_exchange_watch(struct peer_exchange *x, bool gone);
 void peer_exchange_on_readable(struct io *io, void *owner);
 /* The source of the request's body has answered after the end was decided. */
 void peer_exchange_end_now(struct peer_exchange *x);

@@ -73,13 +73,43 @@ static void lost(struct peer_exchange *x, const char *why)
     peer_exchange_end(x, ERR_UNAVAILABLE);
 }
 
+/* Whether it isn't the peer that is waited for. */
+static bool is_ours(const struct peer_exchange *x)
+{
+    bool idle = x->rx.head_done ? !x->rx.call : x->tx.waiting && !x->tx.blocked;
+
+    return idle || (x->call && x->ending);
+}
+
+void peer_exchange_watch(struct peer_exchange *x, bool gone)
+{
+    struct peer_conn *c = x->conn;
+    uint64_t now = loop_now_ns(x->addr->pool->loop), bytes = peer_conn_progress(c);
+
+    if (is_ours(x)) {
+        c->silent_ns = 0;
+        return;
+    }
+    if (c->silent_ns == 0 || c->silent_bytes != bytes) {
+        c->silent_ns = now;
+        c->silent_bytes = bytes;
+        return;
+    }
+    if (!gone || now - c->silent_ns < (uint64_t)PEER_SILENT_MS * 1000000)
+        return;
+    peer_trouble(x->addr, "a node that is gone doesn't answer", x->rx.head_done ? "within a response" : "no response");
+    if (x->rx.head_done)
+        peer_body_fail(x, ERR_UNAVAILABLE);
+    else
+        peer_exchange_end(x, ERR_UNAVAILABLE);
+}
+
 void peer_exchange_timeout(struct peer_exchange *x)
 {
     struct peer_conn *c = x->conn;
-    bool idle = x->rx.head_done ? !x->rx.call : x->tx.waiting && !x->tx.blocked;
 
-    if (idle || (x->call && x->ending))
-        return; /* it isn't the peer that is waited for */
+    if (is_ours(x))
+        return;
     if (x->tx.state == PEER_TX_ASKED && !x->rx.head_done) {
         x->tx.state = PEER_TX_BODY; /* it doesn't know 100: go on without */
         peer_conn_wait(c);
@@ -220,6 +250,7 @@ void peer_exchange_begin(struct peer_exchange *x, struct peer_conn *c)
     x->conn = c;
     x->rx = (struct peer_rx){0};
     c->keep = false;
+    c->silent_ns = 0;
     c->tx_begin = c->tx_bytes;
     io_want_read(c->io, peer_exchange_on_readable);
     peer_conn_wait(c);

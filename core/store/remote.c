@@ -378,3 +378,14 @@ void remote_store_at(struct store *remote, uint64_t epoch)
 {
     CONTAINER(remote, struct remote, store)->at = epoch;
 }
+
+bool remote_is_there(void *members, struct str address)
+{
+    const struct map *map = members_map(members);
+    bool there = false;
+
+    for (uint16_t i = 0; i < map->node_count && !there; i++)
+        there = str_eq(map->nodes[i].address, address) && members_alive(members, map->nodes[i].id);
+    map_release(map);
+    return there;
+}

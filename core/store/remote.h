@@ -20,6 +20,8 @@ struct remote_env {
     struct str cluster_key;
     bool member; /* asks nodes for what they have themselves ("/rpc/1/member/..."): redundant.h */
 };
+/* For peer_conf.is_there: whether a node of the map that is alive has this address. `members`: struct members. */
+bool remote_is_there(void *members, struct str address);
 /* `id` is copied. */
 struct store *remote_store_new(const struct remote_env *env, struct str id);
 /* The epoch that calls from now on carry: that of the map by which the caller chose this node, whatever map is current when they are sent.

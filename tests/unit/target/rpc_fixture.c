@@ -87,7 +87,8 @@ void rpc_fixture_open_member(struct rpc_fixture *f, struct loop *loop, struct st
         .loop = loop, .handler = rpc_handler(f->rpc), .limits = HTTP_LIMITS_DEFAULT, .listen_fd = fd};
     conf.limits.head_max = WIRE_HEAD_MAX;
     f->server = http_server_new(&conf);
-    f->peers = peer_pool_new(&(struct peer_conf){.loop = loop, .io = f->io});
+    f->peers = peer_pool_new(
+        &(struct peer_conf){.loop = loop, .io = f->io, .is_there = remote_is_there, .is_there_arg = &f->gateway});
     struct remote_env env = {.loop = loop, .peers = f->peers, .members = &f->gateway, .cluster_key = RPC_KEY};
     f->remote = remote_store_new(&env, RPC_NODE);
     env.member = true;
