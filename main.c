@@ -9,6 +9,15 @@ static const struct command commands[] = {
     {"gateway", "--cluster-etcd URL... [OPTIONS]", "Serve S3 over the targets of a cluster.", NULL, true, role_gateway},
     {"target", "--data DIR... --cluster-etcd URL... [OPTIONS]", "Keep objects as a part of a cluster.", NULL, true,
      role_target},
+    {"disk", "list | attach DIR | detach DIR [--lost] | disable DIR | enable DIR --data FIRST-DATA-DIR",
+     "Show or change the data directories of a running server.",
+     "  list\n      Each directory and its state, and how far the moving of objects has come.\n"
+     "  attach DIR\n      Uses a new or empty directory as well, and moves objects there.\n"
+     "  detach DIR\n      Moves the directory's objects to the others, then lets go of it.\n"
+     "  --lost\n      Gives up a disabled directory and what only it holds, for good.\n"
+     "  disable DIR\n      Stops using it at once: its objects can't be read until it is enabled.\n"
+     "  enable DIR\n      Uses a disabled directory again.\n",
+     true, command_disk},
     {"fsck", "[--rebuild] [--quick] --data DIR [--data DIR2...]", "Check the data directories of a stopped server.",
      "  --rebuild\n      Salvage the index, then add what content files say and the index lacks.\n"
      "  --quick\n      Do not read and hash the content.\n",

@@ -33,6 +33,7 @@ bool command_switch(int *argc, char **argv, const char *name);
 int command_bucket(int argc, char **argv);
 int command_cluster(int argc, char **argv);
 int command_config(int argc, char **argv);
+int command_disk(int argc, char **argv);
 int command_fsck(int argc, char **argv);
 int command_job(int argc, char **argv);
 int command_version(int argc, char **argv);

@@ -78,6 +78,8 @@ static const struct config_option options[] = {
      "How old a content file that no record names must be before it is removed."},
     {"store.verify_reads", CONFIG_BOOL, F(store.verify_reads), "false",
      "Check block hashes before bytes leave; costs a read of the block for each range."},
+    {"store.allow_missing", CONFIG_BOOL, F(store.allow_missing), "false",
+     "Start even though a data directory that belongs to the server can't be used: it counts as disabled."},
     {"jobs.bandwidth", CONFIG_SIZE, F(jobs_bandwidth), "0",
      "Target: bytes per second that background jobs of this process (rebalance, scrub) may move or read together; 0 = "
      "no limit."},

@@ -218,6 +218,21 @@ void committer_unseal(struct committer *c, uint64_t uid, bool all)
     free(gone);
 }
 
+void committer_seal_like(struct committer *c, struct committer *other)
+{
+    pthread_mutex_lock(&other->lock);
+    for (size_t i = 0; i < SEALED_SLOTS; i++)
+        for (const struct sealed *s = other->locked.sealed[i]; s; s = s->next) {
+            struct sealed *mine = NEW(struct sealed);
+            *mine = *s;
+            pthread_mutex_lock(&c->lock);
+            mine->next = c->locked.sealed[i];
+            c->locked.sealed[i] = mine;
+            pthread_mutex_unlock(&c->lock);
+        }
+    pthread_mutex_unlock(&other->lock);
+}
+
 enum err committer_check_bucket(struct committer *c, uint64_t uid)
 {
     pthread_mutex_lock(&c->lock);

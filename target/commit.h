@@ -67,6 +67,8 @@ void txn_seal(struct txn *t, uint64_t bucket_uid);
 MUST_USE enum err txn_check_bucket(struct txn *t, uint64_t bucket_uid); /* ERR_NO_SUCH_BUCKET */
 /* Takes back one txn_seal(), or all. From any thread, at once: it needs no place in the queue, so that it can't fail. */
 void committer_unseal(struct committer *c, uint64_t bucket_uid, bool all);
+/* Seals what `other` has sealed. */
+void committer_seal_like(struct committer *c, struct committer *other);
 /* The same as txn_check_bucket() from any thread, for an early answer. */
 MUST_USE enum err committer_check_bucket(struct committer *c, uint64_t bucket_uid);
 

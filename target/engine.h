@@ -15,29 +15,30 @@
 #include "target/mountpath.h"
 
 struct gc;
+struct disks;
 struct local {
     struct local_conf conf; /* mountpaths is not kept */
-    struct mountpath *mountpaths[MOUNTPATHS_MAX];
-    uint64_t seeds[MOUNTPATHS_MAX];
-    size_t count;
-    struct hotcache *hot;
+    struct disks *disks;    /* the mountpaths: disks.h */
     struct extent_cache *extents;
     struct gc *gc;
 };
-struct local_handle {
+/* One mountpath as a store: the methods below work on it alone. */
+struct local_member {
     struct store store;
     struct local *local;
+    struct mountpath *mountpath;
 };
 static inline struct local *local_of(struct store *s)
 {
-    return CONTAINER(s, struct local_handle, store)->local;
+    return CONTAINER(s, struct local_member, store)->local;
+}
+static inline struct mountpath *local_at(struct store *s)
+{
+    return CONTAINER(s, struct local_member, store)->mountpath;
 }
 /* For the metrics: a body of that many bytes was opened for reading, or written. */
 void local_count_read(uint64_t bytes);
 void local_count_written(uint64_t bytes);
-
-/* Where the key lives. */
-struct mountpath *local_place(struct local *l, uint64_t bucket_uid, struct str key);
 
 /* ---- looking up a record ---- */
 
@@ -56,7 +57,8 @@ struct lookup {
     struct offload_task task;
 };
 /* `key` is borrowed until the lookup is done. */
-void lookup_init(struct lookup *u, struct local *l, uint64_t bucket_uid, struct str key, enum lookup_want want);
+void lookup_init(struct lookup *u, struct local *l, struct mountpath *m, uint64_t bucket_uid, struct str key,
+                 enum lookup_want want);
 /* Never blocks. ERR_OK, ERR_NO_SUCH_KEY, ERR_CORRUPT, ERR_IO; ERR_AGAIN: lookup_run() it. */
 MUST_USE enum err lookup_now(struct lookup *u);
 /* On the io pool. */
@@ -82,22 +84,32 @@ enum txn_how {
  * condition first. Takes no reference: the cache gets one of its own. */
 MUST_USE enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h, unsigned how);
 
-/* ---- the methods ---- */
+/* ---- the methods of a member ---- */
 
+/* Never block. What is small and in memory is answered at once, without a call; ERR_AGAIN: it is not, ask by the method. */
+MUST_USE enum err local_get_now(struct store *, const struct obj_get_req *, struct obj_get_res *);
+MUST_USE enum err local_head_now(struct store *, const struct obj_head_req *, struct obj_head_res *);
 void local_obj_head(struct store *, const struct obj_head_req *, struct obj_head_res *, struct call *);
 void local_obj_get(struct store *, const struct obj_get_req *, struct obj_get_res *, struct call *);
 void local_obj_put(struct store *, const struct obj_put_req *, struct obj_put_res *, struct call *);
 void local_obj_delete(struct store *, const struct obj_delete_req *, struct obj_delete_res *, struct call *);
 void local_obj_copy(struct store *, const struct obj_copy_req *, struct obj_copy_res *, struct call *);
 void local_obj_import(struct store *, const struct obj_import_req *, struct obj_import_res *, struct call *);
-void local_obj_list(struct store *, const struct obj_list_req *, struct obj_list_res *, struct call *);
 void local_upload_create(struct store *, const struct upload_create_req *, struct upload_create_res *, struct call *);
 void local_upload_part(struct store *, const struct upload_part_req *, struct upload_part_res *, struct call *);
 void local_upload_complete(struct store *, const struct upload_complete_req *, struct upload_complete_res *,
                            struct call *);
 void local_upload_abort(struct store *, const struct upload_abort_req *, struct upload_abort_res *, struct call *);
-void local_upload_list(struct store *, const struct upload_list_req *, struct upload_list_res *, struct call *);
 void local_part_list(struct store *, const struct part_list_req *, struct part_list_res *, struct call *);
-void local_bucket_purge(struct store *, const struct bucket_purge_req *, struct bucket_purge_res *, struct call *);
+
+/* ---- the methods of all mountpaths together, whose set the caller keeps ---- */
+
+struct disk_set;
+void local_obj_list(struct local *, struct disk_set *, const struct obj_list_req *, struct obj_list_res *,
+                    struct call *);
+void local_upload_list(struct local *, struct disk_set *, const struct upload_list_req *, struct upload_list_res *,
+                       struct call *);
+void local_bucket_purge(struct local *, struct disk_set *, const struct bucket_purge_req *, struct bucket_purge_res *,
+                        struct call *);
 
 #endif

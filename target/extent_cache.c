@@ -409,6 +409,25 @@ void extent_cache_reap(struct extent_cache *c, struct segment_dir *d)
 
 /* ---- for the owner ---- */
 
+void extent_cache_forget(struct extent_cache *c, struct segment_dir *d)
+{
+    size_t n;
+
+    for (int i = 0; i < SHARDS; i++) {
+        struct shard *s = &c->shards[i];
+        struct entry *e, *next;
+        pthread_mutex_lock(&s->lock);
+        for (e = s->locked.idle.next; e != &s->locked.idle; e = next) {
+            next = e->next;
+            if (e->file.dir == d)
+                unlist(c, s, e);
+        }
+        pthread_mutex_unlock(&s->lock);
+        shard_reap(s);
+    }
+    free(put_off_take(c, d, &n)); /* orphans now */
+}
+
 size_t extent_cache_count(struct extent_cache *c)
 {
     size_t n = 0;

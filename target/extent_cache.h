@@ -28,6 +28,8 @@ MUST_USE enum err extent_cache_unlink(struct extent_cache *c, struct segment_dir
 /* BLOCKING. Closes what users have left behind: a loop must not, as freeing a large unlinked file takes a while. Removes what
  * extent_cache_unlink() had to put off in `d`. To be called every now and then; opening closes, too. */
 void extent_cache_reap(struct extent_cache *c, struct segment_dir *d);
+/* BLOCKING. Closes all of a directory of which nothing is in use any more. */
+void extent_cache_forget(struct extent_cache *c, struct segment_dir *d);
 /* Descriptors that it knows, in use or not. */
 size_t extent_cache_count(struct extent_cache *c);
 

@@ -12,8 +12,9 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/mem.h"
 
-enum { FORMAT_FILE_MAX = 8192, PATH_LEN_MAX = 4096 };
+enum { FORMAT_FILE_MAX = 64 << 10, PATH_LEN_MAX = 4096 };
 
 /* Lengths were checked in mountpath_claim(); a path that is too long after all names nothing. */
 static void join(char out[PATH_LEN_MAX], struct str dir, const char *name)
@@ -109,6 +110,38 @@ static bool parse_set(struct str line, struct mountpath_format *f)
     return true;
 }
 
+/* "disk UUID [out] [leaving] [behind] dir PATH" */
+static bool parse_disk(struct str line, struct mountpath_format *f)
+{
+    struct mountpath_uuid id;
+    struct mountpath_seat seat = {0};
+    size_t i = 0;
+
+    if (!parse_uuid(str_split(&line, ' '), &id))
+        return false;
+    for (;;) {
+        struct str word = str_split(&line, ' ');
+        if (str_eq(word, STR("dir")))
+            break;
+        if (str_eq(word, STR("out")))
+            seat.out = true;
+        else if (str_eq(word, STR("leaving")))
+            seat.leaving = true;
+        else if (str_eq(word, STR("behind")))
+            seat.behind = true;
+        else
+            return false;
+    }
+    if (line.n > MOUNTPATH_DIR_MAX)
+        return false;
+    memcpy(seat.dir, line.p, line.n);
+    while (i < f->set_count && memcmp(&f->set[i], &id, sizeof(id)) != 0)
+        i++;
+    if (i < f->set_count)
+        f->seats[i] = seat;
+    return i < f->set_count;
+}
+
 static bool parse_line(struct str line, struct mountpath_format *f, uint64_t *version)
 {
     struct str word = str_split(&line, ' ');
@@ -119,6 +152,12 @@ static bool parse_line(struct str line, struct mountpath_format *f, uint64_t *ve
         return parse_uuid(line, &f->uuid);
     if (str_eq(word, STR("set")))
         return parse_set(line, f);
+    if (str_eq(word, STR("generation")))
+        return str_to_u64(line, UINT64_MAX, &f->generation);
+    if (str_eq(word, STR("moving")))
+        return f->moving = true;
+    if (str_eq(word, STR("disk")))
+        return parse_disk(line, f);
     return true; /* a later minor addition */
 }
 
@@ -143,7 +182,8 @@ static enum err parse(const char *dir, struct str text, struct mountpath_format 
 
 static enum err read_format(const char *dir, struct mountpath_format *f, char why[MOUNTPATH_WHY_MAX])
 {
-    char path[PATH_LEN_MAX], text[FORMAT_FILE_MAX];
+    char path[PATH_LEN_MAX], *text;
+    enum err e;
 
     join(path, str_z(dir), "sluice.format");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -151,18 +191,23 @@ static enum err read_format(const char *dir, struct mountpath_format *f, char wh
         return ERR_NOT_FOUND;
     if (fd < 0)
         return refuse(err_from_errno(errno), why, "can't read %.300s: %s", path, strerror(errno));
-    ssize_t n = read(fd, text, sizeof(text));
+    text = mem_alloc(FORMAT_FILE_MAX);
+    ssize_t n = read(fd, text, FORMAT_FILE_MAX);
     close(fd);
     if (n < 0)
-        return refuse(ERR_IO, why, "can't read %.300s: %s", path, strerror(errno));
-    return parse(dir, str_n(text, (size_t)n), f, why);
+        e = refuse(ERR_IO, why, "can't read %.300s: %s", path, strerror(errno));
+    else
+        e = parse(dir, str_n(text, (size_t)n), f, why);
+    free(text);
+    return e;
 }
 
 static void render(const struct mountpath_format *f, struct buf *out)
 {
     char hex[2 * MOUNTPATH_UUID_LEN];
 
-    buf_addf(out, "sluice-data %d\nuuid ", MOUNTPATH_FORMAT);
+    /* what an older version reads as well stays in its format */
+    buf_addf(out, "sluice-data %d\nuuid ", f->generation ? MOUNTPATH_FORMAT : MOUNTPATH_FORMAT - 1);
     hex_encode(f->uuid.b, MOUNTPATH_UUID_LEN, hex);
     buf_add(out, hex, sizeof(hex));
     for (size_t i = 0; i < f->set_count; i++) {
@@ -171,6 +216,15 @@ static void render(const struct mountpath_format *f, struct buf *out)
         buf_add(out, hex, sizeof(hex));
     }
     buf_add_char(out, '\n');
+    if (!f->generation)
+        return;
+    buf_addf(out, "generation %llu\n%s", (unsigned long long)f->generation, f->moving ? "moving\n" : "");
+    for (size_t i = 0; i < f->set_count; i++) {
+        const struct mountpath_seat *s = &f->seats[i];
+        hex_encode(f->set[i].b, MOUNTPATH_UUID_LEN, hex);
+        buf_addf(out, "disk %.*s%s%s%s dir %s\n", (int)sizeof(hex), hex, s->out ? " out" : "",
+                 s->leaving ? " leaving" : "", s->behind ? " behind" : "", s->dir);
+    }
 }
 
 enum err mountpath_settle(struct str dir, const struct mountpath_format *f, char why[MOUNTPATH_WHY_MAX])

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "target/disks.h"
 
 enum {
     PASS_EVERY_S = 3600,
@@ -362,6 +363,17 @@ enum err gc_pass(struct local *l, struct mountpath *m, uint32_t grace_s, const _
 
 /* ---- the thread ---- */
 
+static void pass_all(struct gc *g, uint32_t grace_s)
+{
+    struct disk_use *u = disks_hold(g->local->disks);
+
+    for (size_t i = 0; i < u->set->count && !atomic_load(&g->stop); i++)
+        if (u->set->disks[i].mountpath &&
+            gc_pass(g->local, u->set->disks[i].mountpath, grace_s, &g->stop, NULL) != ERR_OK)
+            continue; /* logged; the next pass tries again */
+    disks_let_go(g->local->disks, u);
+}
+
 static void *gc_main(void *arg)
 {
     struct gc *g = arg;
@@ -371,9 +383,7 @@ static void *gc_main(void *arg)
     pthread_mutex_lock(&g->lock);
     while (!atomic_load(&g->stop)) {
         pthread_mutex_unlock(&g->lock);
-        for (size_t i = 0; i < g->local->count && !atomic_load(&g->stop); i++)
-            if (gc_pass(g->local, g->local->mountpaths[i], grace_s, &g->stop, NULL) != ERR_OK)
-                continue; /* logged; the next pass tries again */
+        pass_all(g, grace_s);
         grace_s = g->local->conf.orphan_grace_s;
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += PASS_EVERY_S;

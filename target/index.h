@@ -24,6 +24,7 @@ enum index_type {
     INDEX_BODY = 'B',
     INDEX_MANIFEST = 'M',
     INDEX_REFS = 'R',
+    INDEX_BUCKET = 'N', /* by its uid: a mirrored bucket */
 };
 
 struct index_key {

@@ -25,6 +25,7 @@ struct local_conf {
     uint32_t high_percent;      /* logged and shown as a metric beyond; default 90 */
     uint32_t orphan_grace_s;    /* unreferenced files younger than this are left alone; default 3600 (0 at start-up) */
     bool verify_reads;          /* check block hashes before bytes leave */
+    bool allow_missing;         /* start even though a directory of the set can't be used */
     struct offload *io, *cpu;
 };
 #define LOCAL_CONF_DEFAULT                                                                                             \

@@ -230,7 +230,7 @@ static enum step_next complete_prepare(struct op *op)
     if (req->part_count == 0 || req->part_count > PARTS_MAX)
         return op_fail(op, ERR_MALFORMED_XML);
     if ((e = committer_check_bucket(c->mountpath->committer, req->bucket.uid)) != ERR_OK ||
-        (e = upload_find_init(&c->upload, c->local, req->bucket.uid, req->key, req->upload_id)) != ERR_OK)
+        (e = upload_find_init(&c->upload, c->local, c->mountpath, req->bucket.uid, req->key, req->upload_id)) != ERR_OK)
         return op_fail(op, e);
     index_object(&c->key, req->bucket.uid, req->key);
     index_upload(&c->upload_key, req->bucket.uid, req->key, &c->upload.id);
@@ -247,7 +247,8 @@ static enum err complete_apply(struct commit *m, struct txn *t)
         return e == ERR_NO_SUCH_UPLOAD ? ERR_AGAIN : e; /* perhaps completed by a twin: see what it made */
     if (txn_changes(t, &c->upload.id) != c->changes)
         return ERR_AGAIN;
-    if ((e = txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot, c->req->gate ? TXN_KEEPS_MTIME : 0)) != ERR_OK)
+    if ((e = txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot,
+                         c->req->gate && !c->gated.visit.follows ? TXN_KEEPS_MTIME : 0)) != ERR_OK)
         return e;
     txn_delete(t, index_key_str(&c->upload_key));
     txn_delete_parts(t, &c->upload.id);
@@ -343,7 +344,7 @@ void local_upload_complete(struct store *s, const struct upload_complete_req *re
     struct complete_op *c = ARENA_NEW(req->arena, struct complete_op);
 
     c->local = local_of(s);
-    c->mountpath = local_place(c->local, req->bucket.uid, req->key);
+    c->mountpath = local_at(s);
     c->req = req;
     c->res = res;
     c->whole = call;

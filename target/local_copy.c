@@ -42,7 +42,8 @@ static enum step_next copy_start(struct op *op)
         return op_fail(op, e);
     if (atomic_load_explicit(&c->mountpath->full, memory_order_relaxed))
         return op_fail(op, ERR_NO_SPACE);
-    lookup_init(&c->lookup, c->local, req->src_bucket.uid, req->src_key, req->gate ? WANT_BODY : WANT_MANIFEST);
+    lookup_init(&c->lookup, c->local, c->mountpath, req->src_bucket.uid, req->src_key,
+                req->gate ? WANT_BODY : WANT_MANIFEST);
     e = lookup_now(&c->lookup);
     if (e == ERR_OK)
         return op_go(op, copy_found);
@@ -182,7 +183,7 @@ static enum err copy_apply(struct commit *m, struct txn *t)
     if (now.kind != from->kind || (now.kind != BODY_EMPTY && segment_id_cmp(&now.body, &from->body) != 0))
         return ERR_AGAIN;
     return txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot,
-                       TXN_SHARES_BODY | (c->req->gate ? TXN_KEEPS_MTIME : 0));
+                       TXN_SHARES_BODY | (c->req->gate && !c->gated.visit.follows ? TXN_KEEPS_MTIME : 0));
 }
 
 static enum step_next copy_prepared(struct op *op)
@@ -261,7 +262,7 @@ void local_obj_copy(struct store *s, const struct obj_copy_req *req, struct obj_
 
     c->store = s;
     c->local = local_of(s);
-    c->mountpath = local_place(c->local, req->bucket.uid, req->key);
+    c->mountpath = local_at(s);
     c->req = req;
     c->res = res;
     c->whole = call;

@@ -49,7 +49,7 @@ static enum step_next import_start(struct op *op)
         return op_fail(op, ERR_NO_SPACE);
     if (committer_is_broken(i->mountpath->committer))
         return op_fail(op, ERR_IO);
-    lookup_init(&i->lookup, i->local, i->req->bucket.uid, i->req->key, WANT_RECORD);
+    lookup_init(&i->lookup, i->local, i->mountpath, i->req->bucket.uid, i->req->key, WANT_RECORD);
     op->call.err = lookup_now(&i->lookup);
     if (op->call.err != ERR_AGAIN)
         return op_go(op, import_found);
@@ -303,7 +303,7 @@ void local_obj_import(struct store *s, const struct obj_import_req *req, struct 
     struct import_op *i = ARENA_NEW(req->arena, struct import_op);
 
     i->local = local_of(s);
-    i->mountpath = local_place(i->local, req->bucket.uid, req->key);
+    i->mountpath = local_at(s);
     i->req = req;
     i->res = res;
     i->whole = c;

@@ -9,6 +9,8 @@
 struct page {
     struct arena arena;
     struct local *local;
+    const struct disk_set *set; /* the caller's; NULL: of one mountpath */
+    struct mountpath *mountpath;
     struct arena *keeper;
     struct offload_task task;
     struct call call;
@@ -135,7 +137,7 @@ static enum err list_objects(struct offload_task *t)
     p->made.entries = p->entries;
     if (req->max == 0 || req->prefix.n > KEY_MAX)
         return ERR_OK;
-    scan_open(&s, p->page.local, INDEX_OBJECT, req->bucket.uid, req->prefix);
+    scan_open(&s, p->page.set, INDEX_OBJECT, &req->bucket, req->prefix);
     first_key(&first, INDEX_OBJECT, req->bucket.uid, req->prefix, req->delimiter, req->after);
     scan_seek(&s, &first);
     enum err e = fill_objects(p, &s);
@@ -152,13 +154,15 @@ static void objects_listed(struct call *c)
     call_finish(p->page.whole, c->err);
 }
 
-void local_obj_list(struct store *s, const struct obj_list_req *req, struct obj_list_res *res, struct call *c)
+void local_obj_list(struct local *l, struct disk_set *set, const struct obj_list_req *req, struct obj_list_res *res,
+                    struct call *c)
 {
     struct obj_page *p = NEW(struct obj_page);
 
     p->req = req;
     p->res = res;
-    page_run(&p->page, local_of(s), req->arena, list_objects, c, objects_listed);
+    p->page.set = set;
+    page_run(&p->page, l, req->arena, list_objects, c, objects_listed);
 }
 
 /* ---- uploads ---- */
@@ -239,7 +243,7 @@ static enum err list_uploads(struct offload_task *t)
     p->made.entries = p->entries;
     if (req->max == 0 || req->prefix.n > KEY_MAX)
         return ERR_OK;
-    scan_open(&s, p->page.local, INDEX_UPLOAD, req->bucket.uid, req->prefix);
+    scan_open(&s, p->page.set, INDEX_UPLOAD, &req->bucket, req->prefix);
     if (req->upload_id_marker.n && req->key_marker.n <= KEY_MAX && str_cmp(req->key_marker, req->prefix) >= 0)
         index_prefix(&first, INDEX_UPLOAD, req->bucket.uid, req->key_marker); /* its later uploads still count */
     else
@@ -259,13 +263,15 @@ static void uploads_listed(struct call *c)
     call_finish(p->page.whole, c->err);
 }
 
-void local_upload_list(struct store *s, const struct upload_list_req *req, struct upload_list_res *res, struct call *c)
+void local_upload_list(struct local *l, struct disk_set *set, const struct upload_list_req *req,
+                       struct upload_list_res *res, struct call *c)
 {
     struct upload_page *p = NEW(struct upload_page);
 
     p->req = req;
     p->res = res;
-    page_run(&p->page, local_of(s), req->arena, list_uploads, c, uploads_listed);
+    p->page.set = set;
+    page_run(&p->page, l, req->arena, list_uploads, c, uploads_listed);
 }
 
 /* ---- parts ---- */
@@ -299,7 +305,8 @@ static enum err list_parts(struct offload_task *t)
     struct upload_find f;
     enum err e;
 
-    if ((e = upload_find_init(&f, p->page.local, req->bucket.uid, req->key, req->upload_id)) != ERR_OK)
+    if ((e = upload_find_init(&f, p->page.local, p->page.mountpath, req->bucket.uid, req->key, req->upload_id)) !=
+        ERR_OK)
         return e;
     if ((e = upload_find_on_disk(&f)) != ERR_OK || (e = upload_record_decode(buf_str(&f.raw), &u)) != ERR_OK)
         goto out;
@@ -331,5 +338,6 @@ void local_part_list(struct store *s, const struct part_list_req *req, struct pa
 
     p->req = req;
     p->res = res;
+    p->page.mountpath = local_at(s);
     page_run(&p->page, local_of(s), req->arena, list_parts, c, parts_listed);
 }

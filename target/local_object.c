@@ -105,14 +105,26 @@ static void head_looked_up(struct call *c)
     call_finish(h->whole, e);
 }
 
+static enum err head_at_once(struct store *s, struct lookup *u, const struct obj_head_req *req)
+{
+    lookup_init(u, local_of(s), local_at(s), req->bucket.uid, req->key,
+                req->part_number || req->parts ? WANT_MANIFEST : WANT_RECORD);
+    return lookup_now(u);
+}
+
+enum err local_head_now(struct store *s, const struct obj_head_req *req, struct obj_head_res *res)
+{
+    struct lookup u;
+    enum err e = head_at_once(s, &u, req);
+
+    return e == ERR_OK ? answer(u.found, req, req->parts, res) : e;
+}
+
 void local_obj_head(struct store *s, const struct obj_head_req *req, struct obj_head_res *res, struct call *c)
 {
     struct lookup u;
-    enum err e;
+    enum err e = head_at_once(s, &u, req);
 
-    lookup_init(&u, local_of(s), req->bucket.uid, req->key,
-                req->part_number || req->parts ? WANT_MANIFEST : WANT_RECORD);
-    e = lookup_now(&u);
     if (e == ERR_AGAIN) {
         struct head_op *h = ARENA_NEW(req->arena, struct head_op);
         h->lookup = u;
@@ -287,17 +299,14 @@ static void get_cancel(void *arg)
     op_cancel(&((struct get_op *)arg)->op, ERR_CANCELLED);
 }
 
-/* Small and in memory: no steps needed. False: not so; u->found may be set. */
-static bool get_at_once(struct local *l, struct lookup *u, const struct obj_get_req *req, struct obj_get_res *res,
-                        struct call *c)
+/* ERR_AGAIN: not in memory, or not small; u->found may be set. */
+static enum err get_at_once(struct local *l, struct lookup *u, const struct obj_get_req *req, struct obj_get_res *res)
 {
     struct source *body = NULL;
     enum err e = lookup_now(u);
 
-    if (e == ERR_AGAIN)
-        return false;
     if (e == ERR_OK && u->found->rec.kind != BODY_INLINE && u->found->rec.kind != BODY_EMPTY)
-        return false;
+        return ERR_AGAIN;
     if (e == ERR_OK)
         e = answer(u->found, &req->head, false, &res->head);
     if (e == ERR_OK)
@@ -305,20 +314,37 @@ static bool get_at_once(struct local *l, struct lookup *u, const struct obj_get_
     if (e == ERR_OK)
         local_count_read(body->size);
     res->body = body;
-    u->found = NULL;
-    call_finish(c, e);
-    return true;
+    if (e != ERR_AGAIN)
+        u->found = NULL;
+    return e;
+}
+
+enum err local_get_now(struct store *s, const struct obj_get_req *req, struct obj_get_res *res)
+{
+    struct lookup u;
+    enum err e;
+
+    res->body = NULL;
+    lookup_init(&u, local_of(s), local_at(s), req->head.bucket.uid, req->head.key, WANT_BODY);
+    e = get_at_once(local_of(s), &u, req, res);
+    if (e == ERR_AGAIN)
+        hot_unref(u.found);
+    return e;
 }
 
 void local_obj_get(struct store *s, const struct obj_get_req *req, struct obj_get_res *res, struct call *c)
 {
     struct local *l = local_of(s);
     struct lookup u;
+    enum err e;
 
     res->body = NULL;
-    lookup_init(&u, l, req->head.bucket.uid, req->head.key, WANT_BODY);
-    if (get_at_once(l, &u, req, res, c))
+    lookup_init(&u, l, local_at(s), req->head.bucket.uid, req->head.key, WANT_BODY);
+    e = get_at_once(l, &u, req, res);
+    if (e != ERR_AGAIN) {
+        call_finish(c, e);
         return;
+    }
     struct get_op *g = ARENA_NEW(req->head.arena, struct get_op);
     g->lookup = u;
     g->req = req;
@@ -384,5 +410,5 @@ void local_obj_delete(struct store *s, const struct obj_delete_req *req, struct 
     d->call.state = CALL_IDLE;
     index_object(&d->key, req->bucket.uid, req->key);
     call_begin(&d->call, c->loop, delete_done);
-    commit_submit(local_place(local_of(s), req->bucket.uid, req->key)->committer, &d->commit, delete_apply, &d->call);
+    commit_submit(local_at(s)->committer, &d->commit, delete_apply, &d->call);
 }

@@ -128,6 +128,7 @@ void txn_delete_parts(struct txn *t, const struct segment_id *upload)
 struct abort_op {
     struct op op;
     struct local *local;
+    struct mountpath *mountpath;
     const struct upload_abort_req *req;
     struct call *whole;
     struct upload_find upload;
@@ -155,7 +156,7 @@ static enum step_next abort_start(struct op *op)
 {
     struct abort_op *a = OP(op, struct abort_op);
     const struct upload_abort_req *req = a->req;
-    enum err e = upload_find_init(&a->upload, a->local, req->bucket.uid, req->key, req->upload_id);
+    enum err e = upload_find_init(&a->upload, a->local, a->mountpath, req->bucket.uid, req->key, req->upload_id);
 
     if (e != ERR_OK)
         return op_fail(op, e);
@@ -187,6 +188,7 @@ void local_upload_abort(struct store *s, const struct upload_abort_req *req, str
 
     (void)res;
     a->local = local_of(s);
+    a->mountpath = local_at(s);
     a->req = req;
     a->whole = c;
     op_start(&a->op, c->loop, "local_upload_abort", abort_start, abort_end);

@@ -19,6 +19,9 @@ struct purge_seal {
 struct purge_op {
     struct op op;
     struct local *local;
+    struct mountpath *mountpaths[MOUNTPATHS_MAX];
+    size_t mountpath_count;
+    struct disk_set *set;
     const struct bucket_purge_req *req;
     struct bucket_purge_res *res;
     struct call *whole;
@@ -54,9 +57,9 @@ static enum err seal_apply(struct commit *m, struct txn *t)
 static void seal_all(struct purge_op *p, struct call *whole)
 {
     call_group_init(&p->group, whole);
-    for (size_t i = 0; i < p->local->count; i++) {
+    for (size_t i = 0; i < p->mountpath_count; i++) {
         p->seals[i].purge = p;
-        commit_submit(p->local->mountpaths[i]->committer, &p->seals[i].commit, seal_apply,
+        commit_submit(p->mountpaths[i]->committer, &p->seals[i].commit, seal_apply,
                       group_call(&p->group, &p->seals[i].member));
     }
     call_group_seal(&p->group);
@@ -65,9 +68,9 @@ static void seal_all(struct purge_op *p, struct call *whole)
 /* Where this purge sealed it, or where anyone did. */
 static void unseal(struct purge_op *p, bool anyone)
 {
-    for (size_t i = 0; i < p->local->count; i++)
+    for (size_t i = 0; i < p->mountpath_count; i++)
         if (anyone || p->seals[i].sealed)
-            committer_unseal(p->local->mountpaths[i]->committer, p->req->bucket.uid, anyone);
+            committer_unseal(p->mountpaths[i]->committer, p->req->bucket.uid, anyone);
 }
 
 static enum step_next purge_start(struct op *op)
@@ -90,7 +93,7 @@ static enum err look(struct offload_task *t)
     struct index_key first;
     struct scan s;
 
-    scan_open(&s, p->local, INDEX_OBJECT, p->req->bucket.uid, STR_NONE);
+    scan_open(&s, p->set, INDEX_OBJECT, &p->req->bucket, STR_NONE);
     index_prefix(&first, INDEX_OBJECT, p->req->bucket.uid, STR_NONE);
     scan_seek(&s, &first);
     p->not_empty = scan_valid(&s);
@@ -131,8 +134,7 @@ static enum err next_keys(struct purge_op *p, enum index_type type, size_t max)
     index_prefix(&begin, type, p->req->bucket.uid, STR_NONE);
     end = begin;
     index_successor(&end);
-    struct kv_iter *it =
-        kv_iter_open(p->local->mountpaths[p->at]->kv, &(struct kv_iter_options){.end = index_key_str(&end)});
+    struct kv_iter *it = kv_iter_open(p->mountpaths[p->at]->kv, &(struct kv_iter_options){.end = index_key_str(&end)});
     for (kv_iter_seek(it, index_key_str(&begin)); kv_iter_valid(it) && p->count < max; kv_iter_next(it))
         p->keys[p->count++] = arena_str(&p->arena, kv_iter_key(it));
     e = kv_iter_err(it);
@@ -173,7 +175,7 @@ static enum step_next purge_upload_found(struct op *op)
     struct purge_op *p = OP(op, struct purge_op);
 
     if (p->count == 0) {
-        if (++p->at < p->local->count)
+        if (++p->at < p->mountpath_count)
             return op_go(op, purge_uploads);
         p->at = 0;
         return op_go(op, purge_objects);
@@ -181,7 +183,7 @@ static enum step_next purge_upload_found(struct op *op)
     if (p->keys[0].n <= SEGMENT_ID_LEN)
         return op_fail(op, ERR_CORRUPT);
     memcpy(p->upload.b, p->keys[0].p + p->keys[0].n - SEGMENT_ID_LEN, SEGMENT_ID_LEN);
-    commit_submit(p->local->mountpaths[p->at]->committer, &p->commit, upload_apply, op_call(op, purge_upload_gone));
+    commit_submit(p->mountpaths[p->at]->committer, &p->commit, upload_apply, op_call(op, purge_upload_gone));
     return STEP_WAIT;
 }
 
@@ -189,8 +191,7 @@ static enum step_next purge_upload_gone(struct op *op)
 {
     struct purge_op *p = OP(op, struct purge_op);
 
-    parts_drop_run(&p->drop, p->local->mountpaths[p->at], &p->upload, p->local->conf.io,
-                   op_call(op, purge_upload_done));
+    parts_drop_run(&p->drop, p->mountpaths[p->at], &p->upload, p->local->conf.io, op_call(op, purge_upload_done));
     return STEP_WAIT;
 }
 
@@ -238,8 +239,8 @@ static enum step_next purge_objects_found(struct op *op)
     struct purge_op *p = OP(op, struct purge_op);
 
     if (p->count == 0)
-        return ++p->at < p->local->count ? op_go(op, purge_objects) : op_go(op, purge_end);
-    commit_submit(p->local->mountpaths[p->at]->committer, &p->commit, objects_apply, op_call(op, purge_objects_gone));
+        return ++p->at < p->mountpath_count ? op_go(op, purge_objects) : op_go(op, purge_end);
+    commit_submit(p->mountpaths[p->at]->committer, &p->commit, objects_apply, op_call(op, purge_objects_gone));
     return STEP_WAIT;
 }
 
@@ -266,15 +267,19 @@ static enum step_next purge_end(struct op *op)
     return STEP_DONE;
 }
 
-void local_bucket_purge(struct store *s, const struct bucket_purge_req *req, struct bucket_purge_res *res,
-                        struct call *c)
+void local_bucket_purge(struct local *l, struct disk_set *set, const struct bucket_purge_req *req,
+                        struct bucket_purge_res *res, struct call *c)
 {
     struct purge_op *p = ARENA_NEW(req->arena, struct purge_op);
 
-    p->local = local_of(s);
+    p->local = l;
+    p->set = set;
+    for (size_t i = 0; i < set->count; i++)
+        if (set->disks[i].mountpath)
+            p->mountpaths[p->mountpath_count++] = set->disks[i].mountpath;
     p->req = req;
     p->res = res;
     p->whole = c;
-    p->seals = arena_new(req->arena, p->local->count * sizeof(*p->seals));
+    p->seals = arena_new(req->arena, p->mountpath_count * sizeof(*p->seals));
     op_start(&p->op, c->loop, "local_bucket_purge", purge_start, purge_end);
 }

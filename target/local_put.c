@@ -39,7 +39,7 @@ static enum step_next put_start(struct op *op)
         return op_fail(op, ERR_IO);
     if (cond_is_empty(&p->req->cond))
         return op_go(op, put_ingest);
-    lookup_init(&p->lookup, p->local, p->req->bucket.uid, p->req->key, WANT_RECORD);
+    lookup_init(&p->lookup, p->local, p->mountpath, p->req->bucket.uid, p->req->key, WANT_RECORD);
     op->call.err = lookup_now(&p->lookup);
     if (op->call.err != ERR_AGAIN)
         return op_go(op, put_checked);
@@ -148,7 +148,8 @@ static enum err put_apply(struct commit *m, struct txn *t)
 {
     struct put_op *p = CONTAINER(m, struct put_op, commit);
 
-    return txn_replace(t, p->req->bucket.uid, &p->req->cond, p->hot, p->req->gate ? TXN_KEEPS_MTIME : 0);
+    return txn_replace(t, p->req->bucket.uid, &p->req->cond, p->hot,
+                       p->req->gate && !p->gated.visit.follows ? TXN_KEEPS_MTIME : 0);
 }
 
 static enum step_next put_commit(struct op *op)
@@ -190,7 +191,7 @@ void local_obj_put(struct store *s, const struct obj_put_req *req, struct obj_pu
     struct put_op *p = ARENA_NEW(req->arena, struct put_op);
 
     p->local = local_of(s);
-    p->mountpath = local_place(p->local, req->bucket.uid, req->key);
+    p->mountpath = local_at(s);
     p->req = req;
     p->res = res;
     p->whole = c;

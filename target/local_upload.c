@@ -83,7 +83,7 @@ void local_upload_create(struct store *s, const struct upload_create_req *req, s
 {
     struct create_op *c = ARENA_NEW(req->arena, struct create_op);
 
-    c->mountpath = local_place(local_of(s), req->bucket.uid, req->key);
+    c->mountpath = local_at(s);
     c->req = req;
     c->res = res;
     c->whole = call;
@@ -122,10 +122,10 @@ static enum err find(struct upload_find *f, enum kv_tier tier)
     return e == ERR_NOT_FOUND ? ERR_NO_SUCH_UPLOAD : e;
 }
 
-enum err upload_find_init(struct upload_find *f, struct local *l, uint64_t bucket_uid, struct str key, struct str id)
+enum err upload_find_init(struct upload_find *f, struct local *l, struct mountpath *m, uint64_t bucket_uid,
+                          struct str key, struct str id)
 {
-    *f = (struct upload_find){
-        .local = l, .mountpath = local_place(l, bucket_uid, key), .bucket_uid = bucket_uid, .key = key};
+    *f = (struct upload_find){.local = l, .mountpath = m, .bucket_uid = bucket_uid, .key = key};
     return upload_id_parse(id, &f->id) ? ERR_OK : ERR_NO_SUCH_UPLOAD;
 }
 
@@ -197,7 +197,7 @@ static enum step_next part_start(struct op *op)
 
     if ((e = committer_check_bucket(p->mountpath->committer, req->bucket.uid)) != ERR_OK)
         return op_fail(op, e);
-    if ((e = upload_find_init(&p->upload, p->local, req->bucket.uid, req->key, req->upload_id)) != ERR_OK)
+    if ((e = upload_find_init(&p->upload, p->local, p->mountpath, req->bucket.uid, req->key, req->upload_id)) != ERR_OK)
         return op_fail(op, e);
     e = upload_find_now(&p->upload);
     if (e == ERR_OK)
@@ -330,7 +330,7 @@ void local_upload_part(struct store *s, const struct upload_part_req *req, struc
     struct part_op *p = ARENA_NEW(req->arena, struct part_op);
 
     p->local = local_of(s);
-    p->mountpath = local_place(p->local, req->bucket.uid, req->key);
+    p->mountpath = local_at(s);
     p->req = req;
     p->res = res;
     p->whole = c;

@@ -360,17 +360,13 @@ static void verify_cancel(void *arg)
     op_cancel(&((struct verify_op *)arg)->op, ERR_CANCELLED);
 }
 
-void local_verify(struct local *l, const struct local_verify_req *req, struct local_verify_res *res, struct call *call)
+void local_verify_at(struct local *l, struct mountpath *m, const struct local_verify_req *req,
+                     struct local_verify_res *res, struct call *call)
 {
     struct verify_op *v = NEW(struct verify_op);
 
     *res = (struct local_verify_res){0};
-    *v = (struct verify_op){.local = l,
-                            .mountpath = local_place(l, req->bucket.uid, req->key),
-                            .req = req,
-                            .res = res,
-                            .whole = call,
-                            .fd = -1};
+    *v = (struct verify_op){.local = l, .mountpath = m, .req = req, .res = res, .whole = call, .fd = -1};
     op_start(&v->op, call->loop, "local_verify", verify_find, verify_end);
     call_on_cancel(call, verify_cancel, v); /* the first step always waits, so the op is still there */
 }

@@ -5,10 +5,11 @@
 
 enum { LOOKUP_TRIES = 16 };
 
-void lookup_init(struct lookup *u, struct local *l, uint64_t bucket_uid, struct str key, enum lookup_want want)
+void lookup_init(struct lookup *u, struct local *l, struct mountpath *m, uint64_t bucket_uid, struct str key,
+                 enum lookup_want want)
 {
     u->local = l;
-    u->mountpath = local_place(l, bucket_uid, key);
+    u->mountpath = m;
     u->bucket_uid = bucket_uid;
     u->key = key;
     u->want = want;
@@ -36,7 +37,7 @@ static enum err read_once(struct lookup *u, struct str index_key, enum kv_tier t
     struct record r;
     enum err e;
 
-    u->found = hot_find(u->local->hot, index_key, &ticket);
+    u->found = hot_find(u->mountpath->hot, index_key, &ticket);
     if (u->found && (u->found->has_body || !wants_body(u->want, u->found->rec.kind)))
         return ERR_OK;
     hot_unref(u->found);
@@ -49,7 +50,7 @@ static enum err read_once(struct lookup *u, struct str index_key, enum kv_tier t
         goto out;
     e = hot_new(index_key, raw.bytes, body.bytes, &u->found);
     if (e == ERR_OK)
-        hot_install(u->local->hot, &ticket, u->found);
+        hot_install(u->mountpath->hot, &ticket, u->found);
 out:
     kv_value_release(&raw);
     kv_value_release(&body);

@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -97,7 +98,7 @@ static void start_threads(struct mountpath *m, const struct mountpath_env *env)
 {
     const struct committer_conf c = {
         .kv = m->kv,
-        .hot = env->hot,
+        .hot = m->hot,
         .sync = env->conf->durability == DURABILITY_SYNC,
         .unlink = unlink_garbage,
         .arg = m,
@@ -119,6 +120,7 @@ enum err mountpath_open(const struct mountpath_env *env, struct str dir, const s
     m->seed = hrw_seed(str_n(f->uuid.b, MOUNTPATH_UUID_LEN));
     m->lock_fd = lock_fd;
     m->extents = env->extents;
+    m->hot = hotcache_new(env->conf->cache_bytes / env->mountpath_count);
     pthread_mutex_init(&m->inflight_lock, NULL);
     m->index_buffer = index_buffer(m->dir);
     if ((e = open_index(m, env, f->set_count == 0, why)) != ERR_OK)
@@ -142,11 +144,31 @@ void mountpath_close(struct mountpath *m)
     assert(!m->inflight);
     committer_free(m->committer);
     keeper_free(m->keeper);
+    if (m->segments)
+        extent_cache_forget(m->extents, m->segments);
     segment_dir_close(m->segments);
     kv_close(m->kv);
+    hotcache_free(m->hot);
     pthread_mutex_destroy(&m->inflight_lock);
     if (m->lock_fd >= 0)
         close(m->lock_fd);
     free((char *)m->dir.p);
     free(m);
+}
+
+/* ---- failing disks ---- */
+
+enum { FAILURES_MAX = 5, FAILURES_S = 60 };
+
+const char *mountpath_fails(struct mountpath *m)
+{
+    uint64_t all = kv_failures(m->kv) + segment_dir_failures(m->segments), now = clock_mono_ns();
+
+    if (committer_is_broken(m->committer))
+        return "the index takes no more writes";
+    if (now - m->failures_since_ns > FAILURES_S * (uint64_t)NS_PER_S) {
+        m->failures_since_ns = now;
+        m->failures_before = all;
+    }
+    return all - m->failures_before > FAILURES_MAX ? "I/O errors" : NULL;
 }

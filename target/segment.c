@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -32,6 +33,7 @@ struct segment_dir {
     bool direct;  /* large content is written around the page cache */
     bool tmpfile; /* O_TMPFILE and linkat() work here */
     int segments_fd, staging_fd;
+    _Atomic uint64_t failures; /* of the disk */
     pthread_mutex_t lock;
     struct {              /* guarded by lock */
         int fan[FAN_OUT]; /* -1: not opened yet */
@@ -537,4 +539,15 @@ enum err segment_each(struct segment_dir *d, enum err (*fn)(void *arg, const str
         closedir(dir);
     }
     return e;
+}
+
+void segment_dir_failed(const struct segment_dir *d, int errnum)
+{
+    if (errnum == EIO || errnum == EROFS || errnum == ENODEV || errnum == ENXIO)
+        atomic_fetch_add(&((struct segment_dir *)(uintptr_t)d)->failures, 1);
+}
+
+uint64_t segment_dir_failures(const struct segment_dir *d)
+{
+    return atomic_load(&d->failures);
 }

@@ -50,6 +50,8 @@ MUST_USE enum err segment_dir_open(struct str mountpath, bool sync, struct segme
 void segment_dir_close(struct segment_dir *d);
 /* The mountpath as given, for logs. */
 struct str segment_dir_path(const struct segment_dir *d);
+/* Errors of the disk itself (EIO, EROFS, ENODEV) since it was opened. */
+uint64_t segment_dir_failures(const struct segment_dir *d);
 /* "segments/xx/<hex>", NUL-terminated. */
 void segment_path(const struct segment_id *id, char out[SEGMENT_PATH_MAX]);
 

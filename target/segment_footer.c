@@ -15,6 +15,7 @@ enum err segment_failed(const struct segment_dir *d, const struct segment_id *id
     int errnum = errno;
     char path[SEGMENT_PATH_MAX];
 
+    segment_dir_failed(d, errnum);
     segment_path(id, path);
     log_error(STR_NONE, event, "mountpath=%s segment=%s errno=%s", log_quote(segment_dir_path(d)), path,
               strerrorname_np(errnum));

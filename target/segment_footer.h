@@ -16,6 +16,8 @@ MUST_USE bool segment_pwrite(int fd, const char *p, size_t n, uint64_t at);
 uint64_t segment_hash64(const struct digest *xxh3);
 /* Logs errno's failure about one segment and returns what stands for it. `event` is static. */
 enum err segment_failed(const struct segment_dir *d, const struct segment_id *id, const char *event);
+/* Counts errors of the disk itself. */
+void segment_dir_failed(const struct segment_dir *d, int errnum);
 /* Logs the damage; ERR_CORRUPT. */
 enum err segment_corrupt(const struct segment_dir *d, const struct segment_id *id, const char *what);
 

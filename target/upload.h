@@ -24,8 +24,8 @@ struct upload_find {
     struct buf raw; /* the upload record */
 };
 bool upload_id_parse(struct str text, struct segment_id *out);
-MUST_USE enum err upload_find_init(struct upload_find *f, struct local *l, uint64_t bucket_uid, struct str key,
-                                   struct str id);
+MUST_USE enum err upload_find_init(struct upload_find *f, struct local *l, struct mountpath *m, uint64_t bucket_uid,
+                                   struct str key, struct str id);
 MUST_USE enum err upload_find_now(struct upload_find *f);
 MUST_USE enum err upload_find_on_disk(struct upload_find *f); /* BLOCKING */
 void upload_find_run(struct upload_find *f, struct call *call);

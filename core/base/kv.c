@@ -1,6 +1,7 @@
 #include "kv.h"
 
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,6 +25,7 @@ struct kv {
     rocksdb_cache_t *cache;
     rocksdb_readoptions_t *read, *read_cached;
     rocksdb_writeoptions_t *write, *write_sync;
+    _Atomic uint64_t failures;
 };
 
 /* ---- errors: the C API hands out texts only, "<kind>: <subkind>: <detail>" ---- */
@@ -47,12 +49,14 @@ static enum err err_from_text(const char *text)
 }
 
 /* Frees `text`. */
-static enum err fail(const char *what, char *text)
+static enum err fail(struct kv *kv, const char *what, char *text)
 {
     enum err e = err_from_text(text);
 
     if (e != ERR_AGAIN && e != ERR_NOT_FOUND)
         log_error(STR_NONE, "index failed", "do=%s error=%s", what, log_quote(str_z(text)));
+    if (e == ERR_IO && str_find(str_z(text), STR("No space left")) == SIZE_MAX)
+        atomic_fetch_add(&kv->failures, 1);
     rocksdb_free(text);
     return e;
 }
@@ -179,7 +183,7 @@ enum err kv_get(struct kv *kv, struct str key, enum kv_tier tier, struct kv_valu
         rocksdb_get_pinned(kv->db, tier == KV_CACHED ? kv->read_cached : kv->read, key.p, key.n, &text);
 
     if (text)
-        return fail("get", text);
+        return fail(kv, "get", text);
     if (!pin)
         return ERR_NOT_FOUND;
     out->pin = pin;
@@ -205,6 +209,7 @@ void kv_snapshot_close(struct kv *kv, struct kv_snapshot *s)
 }
 
 struct kv_iter {
+    struct kv *kv;
     rocksdb_iterator_t *it;
     rocksdb_readoptions_t *mode;
     char *end; /* RocksDB borrows the bound */
@@ -214,6 +219,7 @@ struct kv_iter *kv_iter_open(struct kv *kv, const struct kv_iter_options *o)
 {
     struct kv_iter *it = NEW(struct kv_iter);
 
+    it->kv = kv;
     it->mode = rocksdb_readoptions_create();
     if (o->end.p) {
         it->end = mem_alloc(o->end.n + 1);
@@ -269,7 +275,7 @@ enum err kv_iter_err(struct kv_iter *it)
     char *text = NULL;
 
     rocksdb_iter_get_error(it->it, &text);
-    return text ? fail("scan", text) : ERR_OK;
+    return text ? fail(it->kv, "scan", text) : ERR_OK;
 }
 
 void kv_iter_close(struct kv_iter *it)
@@ -334,7 +340,7 @@ enum err kv_write(struct kv *kv, struct kv_batch *b, bool sync)
     char *text = NULL;
 
     rocksdb_write(kv->db, sync ? kv->write_sync : kv->write, b->batch, &text);
-    return text ? fail("write", text) : ERR_OK;
+    return text ? fail(kv, "write", text) : ERR_OK;
 }
 
 /* ---- upkeep ---- */
@@ -346,7 +352,7 @@ enum err kv_flush(struct kv *kv)
 
     rocksdb_flush(kv->db, f, &text);
     rocksdb_flushoptions_destroy(f);
-    return text ? fail("flush", text) : ERR_OK;
+    return text ? fail(kv, "flush", text) : ERR_OK;
 }
 
 enum err kv_checkpoint(struct kv *kv, struct str dir)
@@ -355,12 +361,12 @@ enum err kv_checkpoint(struct kv *kv, struct str dir)
     rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(kv->db, &text);
 
     if (text)
-        return fail("checkpoint", text);
+        return fail(kv, "checkpoint", text);
     path = path_of(dir);
     rocksdb_checkpoint_create(c, path, 0, &text);
     rocksdb_checkpoint_object_destroy(c);
     free(path);
-    return text ? fail("checkpoint", text) : ERR_OK;
+    return text ? fail(kv, "checkpoint", text) : ERR_OK;
 }
 
 enum err kv_repair(struct str dir, char why[KV_WHY_MAX])
@@ -404,4 +410,9 @@ uint64_t kv_unflushed(struct kv *kv)
 uint64_t kv_disk_bytes(struct kv *kv)
 {
     return property(kv, "rocksdb.live-sst-files-size");
+}
+
+uint64_t kv_failures(struct kv *kv)
+{
+    return atomic_load(&kv->failures);
 }

@@ -99,6 +99,7 @@ MUST_USE enum err kv_repair(struct str dir, char why[KV_WHY_MAX]);
 uint64_t kv_count(struct kv *kv);
 uint64_t kv_memory(struct kv *kv);     /* memtables and block cache, bytes */
 uint64_t kv_disk_bytes(struct kv *kv); /* tables in use, bytes */
+uint64_t kv_failures(struct kv *kv);   /* I/O errors since it was opened, but for a full disk */
 uint64_t kv_unflushed(struct kv *kv);  /* memtables: what the next flushes will write, bytes */
 
 #endif

@@ -35,6 +35,7 @@ struct gate_visit {
     void (*read)(struct gate_visit *, const struct range *, struct arena *, struct obj_get_res *, struct call *);
     /* set by the gate */
     int64_t mtime_ns; /* to be committed with; was info->mtime_ns */
+    bool follows;     /* unless that is not after what is replaced: then it becomes later */
     struct str
         layout; /* not empty: the record is committed without content, which is elsewhere (object_info.layout). The
                           * gate's owner keeps the bytes until the call of the put is done */

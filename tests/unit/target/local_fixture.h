@@ -7,13 +7,14 @@
 #include <stdio.h>
 
 #include "base/hash.h"
-#include "target/local.h"
+#include "target/disks.h"
 #include "target_dir.h"
 
 struct local_fixture {
     struct test_dir tmp;
     char paths[4][300];
     struct str mountpaths[4];
+    struct redundancy redundancy; /* of all buckets */
     struct local_conf conf;
     struct loop *loop;
     struct local *local;
@@ -34,6 +35,24 @@ static inline void fixture_open(struct local_fixture *f)
         abort();
     }
     f->store = local_store(f->local, f->loop);
+}
+
+/* That of paths[i]. */
+static inline struct mountpath *fixture_disk(struct local_fixture *f, size_t i)
+{
+    const struct disk_set *s = atomic_load(&f->local->disks->set);
+
+    for (size_t k = 0; k < s->count; k++)
+        if (str_eq(s->disks[k].dir, str_z(f->paths[i])))
+            return s->disks[k].mountpath;
+    return NULL;
+}
+
+static inline struct mountpath *fixture_place(struct local_fixture *f, uint64_t uid, const char *key)
+{
+    const struct disk_set *s = atomic_load(&f->local->disks->set);
+
+    return s->disks[disk_place(s, uid, str_z(key))].mountpath;
 }
 
 static inline void fixture_close(struct local_fixture *f)
@@ -125,7 +144,8 @@ static inline enum err t_put(struct local_fixture *f, uint64_t uid, const char *
 {
     struct obj_put_res res;
     struct source *body = source_memory(content, NULL, NULL);
-    struct obj_put_req req = {.bucket = {uid, STR("bucket")}, .key = str_z(key), .cond = cond_none(), .body = body};
+    struct obj_put_req req = {
+        .bucket = {uid, STR("bucket"), f->redundancy}, .key = str_z(key), .cond = cond_none(), .body = body};
     enum err e = t_put_full(f, &req, &res);
 
     source_close(body);
@@ -135,7 +155,7 @@ static inline enum err t_put(struct local_fixture *f, uint64_t uid, const char *
 static inline enum err t_delete(struct local_fixture *f, uint64_t uid, const char *key, bool *existed)
 {
     struct obj_delete_req req = {
-        .arena = &f->arena, .bucket = {uid, STR("bucket")}, .key = str_z(key), .cond = cond_none()};
+        .arena = &f->arena, .bucket = {uid, STR("bucket"), f->redundancy}, .key = str_z(key), .cond = cond_none()};
     struct obj_delete_res res = {0};
     struct waiting w;
 
@@ -149,7 +169,7 @@ static inline enum err t_delete(struct local_fixture *f, uint64_t uid, const cha
 static inline enum err t_head(struct local_fixture *f, uint64_t uid, const char *key, struct obj_head_res *res)
 {
     struct obj_head_req req = {
-        .arena = &f->arena, .bucket = {uid, STR("bucket")}, .key = str_z(key), .cond = cond_none()};
+        .arena = &f->arena, .bucket = {uid, STR("bucket"), f->redundancy}, .key = str_z(key), .cond = cond_none()};
     struct waiting w;
 
     store_obj_head(f->store, &req, res, wait_begin(f, &w));
@@ -176,7 +196,7 @@ static inline enum err t_get_range(struct local_fixture *f, uint64_t uid, const 
                                    struct str *out)
 {
     struct obj_get_req req = {.head = {.arena = &f->arena,
-                                       .bucket = {uid, STR("bucket")},
+                                       .bucket = {uid, STR("bucket"), f->redundancy},
                                        .key = str_z(key),
                                        .cond = cond_none(),
                                        .range = range}};
@@ -196,10 +216,10 @@ static inline enum err t_get(struct local_fixture *f, uint64_t uid, const char *
 static inline enum err t_copy(struct local_fixture *f, uint64_t uid, const char *from, const char *to)
 {
     struct obj_copy_req req = {.arena = &f->arena,
-                               .src_bucket = {uid, STR("bucket")},
+                               .src_bucket = {uid, STR("bucket"), f->redundancy},
                                .src_key = str_z(from),
                                .src_cond = cond_none(),
-                               .bucket = {uid, STR("bucket")},
+                               .bucket = {uid, STR("bucket"), f->redundancy},
                                .key = str_z(to),
                                .cond = cond_none(),
                                .size_max = PUT_SIZE_MAX};
@@ -214,7 +234,8 @@ static inline enum err t_copy(struct local_fixture *f, uint64_t uid, const char 
 static inline enum err t_multipart(struct local_fixture *f, uint64_t uid, const char *key, const char *content,
                                    const size_t *sizes, uint32_t n)
 {
-    struct upload_create_req create = {.arena = &f->arena, .bucket = {uid, STR("bucket")}, .key = str_z(key)};
+    struct upload_create_req create = {
+        .arena = &f->arena, .bucket = {uid, STR("bucket"), f->redundancy}, .key = str_z(key)};
     struct upload_create_res created;
     struct complete_part *parts = arena_new(&f->arena, n * sizeof(*parts));
     struct waiting w;

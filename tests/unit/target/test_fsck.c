@@ -101,8 +101,8 @@ static void damage_is_found(void **state)
     struct local_fixture *f = *state;
 
     for (size_t i = 0; i < 2; i++)
-        mountpath_drain(f->local->mountpaths[i]);
-    size_t at = local_place(f->local, 1, STR("large")) == f->local->mountpaths[0] ? 0 : 1;
+        mountpath_drain(fixture_disk(f, i));
+    size_t at = fixture_place(f, 1, "large") == fixture_disk(f, 0) ? 0 : 1;
     fixture_close(f);
     run(f, "for s in segments/*/*; do printf x | dd of=$s bs=1 seek=777 conv=notrunc status=none; done", at);
     assert_int_equal(fsck(f, false, true), ERR_OK); /* quick does not read the content, and every file is longer */
@@ -119,7 +119,7 @@ static void a_lost_index_is_rebuilt_from_segments(void **state)
     char why[512];
 
     for (size_t i = 0; i < 2; i++)
-        mountpath_drain(f->local->mountpaths[i]);
+        mountpath_drain(fixture_disk(f, i));
     fixture_close(f);
     run(f, "rm -r index", 0);
     run(f, "rm -r index", 1);

@@ -29,8 +29,8 @@ static int files(struct local_fixture *f)
     char path[400];
     int n = 0;
 
-    for (size_t i = 0; i < f->local->count; i++) {
-        mountpath_drain(f->local->mountpaths[i]);
+    for (size_t i = 0; i < f->conf.mountpath_count; i++) {
+        mountpath_drain(fixture_disk(f, i));
         snprintf(path, sizeof(path), "%s/segments", f->paths[i]);
         n += test_files_below(path);
     }
@@ -268,7 +268,7 @@ static void orphans_go_and_everything_else_stays(void **state)
     enum { PART = 5 << 20 };
     static const size_t sizes[] = {PART, 1000};
     struct local_fixture *f = *state;
-    struct mountpath *m = f->local->mountpaths[0];
+    struct mountpath *m = fixture_disk(f, 0);
     struct segment_staged staged;
     char *p = test_content(PART + 1000, 6);
     uint64_t removed = 0;
@@ -293,7 +293,7 @@ static void orphans_go_and_everything_else_stays(void **state)
 static void parts_of_a_lost_upload_are_collected(void **state)
 {
     struct local_fixture *f = *state;
-    struct mountpath *m = f->local->mountpaths[0];
+    struct mountpath *m = fixture_disk(f, 0);
     struct upload_create_req create = {.arena = &f->arena, .bucket = {1, STR("bucket")}, .key = STR("k")};
     struct upload_create_res created;
     struct body_check check = {0};
@@ -365,7 +365,7 @@ static void a_newer_format_is_refused(void **state)
     fixture_close(f);
     snprintf(path, sizeof(path), "%s/sluice.format", f->paths[0]);
     FILE *file = fopen(path, "w");
-    fputs("sluice-data 2\nuuid 00112233445566778899aabbccddeeff\n", file);
+    fputs("sluice-data 3\nuuid 00112233445566778899aabbccddeeff\n", file);
     fclose(file);
     assert_int_equal(local_open(&f->conf, &second, why), ERR_NOT_IMPLEMENTED);
     assert_non_null(strstr(why, "newer"));

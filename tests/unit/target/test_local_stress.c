@@ -125,11 +125,11 @@ static void *work(void *arg)
 
 static void *collect(void *arg)
 {
-    struct local *l = arg;
+    struct local_fixture *f = arg;
 
     while (!atomic_load(&stop))
-        for (size_t i = 0; i < l->count; i++)
-            (void)!gc_pass(l, l->mountpaths[i], 0, NULL, NULL);
+        for (size_t i = 0; i < f->conf.mountpath_count; i++)
+            (void)!gc_pass(f->local, fixture_disk(f, i), 0, NULL, NULL);
     return NULL;
 }
 
@@ -147,7 +147,7 @@ static void nothing_is_mixed_lost_or_left(void **state)
         workers[i] = (struct worker){.f = {.local = f->local}, .seed = (uint64_t)i + 1, .id = i};
         pthread_create(&workers[i].thread, NULL, work, &workers[i]);
     }
-    pthread_create(&collector, NULL, collect, f->local);
+    pthread_create(&collector, NULL, collect, f);
     usleep(RUN_MS * 1000);
     atomic_store(&stop, true);
     pthread_join(collector, NULL);
@@ -159,8 +159,8 @@ static void nothing_is_mixed_lost_or_left(void **state)
     }
     for (char key[2] = "a"; key[0] < 'a' + KEYS; key[0]++)
         assert_int_equal(t_delete(f, 1, key, NULL), ERR_OK);
-    for (size_t i = 0; i < f->local->count; i++) {
-        struct mountpath *m = f->local->mountpaths[i];
+    for (size_t i = 0; i < f->conf.mountpath_count; i++) {
+        struct mountpath *m = fixture_disk(f, i);
         mountpath_drain(m);
         extent_cache_reap(f->local->extents, m->segments);
         snprintf(path, sizeof(path), "%s/segments", f->paths[i]);

@@ -42,9 +42,9 @@ static void overwrite_in_doubt(int errnum)
         atomic_store(&log_errno, errnum);
         if (t_put(f, 1, "k", str_n(now, LEN)) == ERR_OK)
             _exit(2);
-        if (gc_pass(f->local, f->local->mountpaths[0], 0, NULL, NULL) != ERR_CANCELLED)
+        if (gc_pass(f->local, fixture_disk(f, 0), 0, NULL, NULL) != ERR_CANCELLED)
             _exit(3);
-        mountpath_drain(f->local->mountpaths[0]);
+        mountpath_drain(fixture_disk(f, 0));
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -84,9 +84,11 @@ static void a_failed_purge_unseals(void **state)
     assert_int_equal(t_put(f, 2, "k", STR("x")), ERR_IO);
     atomic_store(&log_errno, 0);
     store_bucket_purge(f->store, &req, &res, wait_begin(f, &w));
-    assert_int_equal(wait_end(f, &w), ERR_IO);
+    enum err e = wait_end(f, &w);
+    assert_true(e == ERR_IO || e == ERR_UNAVAILABLE); /* by then it may be taken out */
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(committer_check_bucket(f->local->mountpaths[i]->committer, 1), ERR_OK);
+        if (fixture_disk(f, i))
+            assert_int_equal(committer_check_bucket(fixture_disk(f, i)->committer, 1), ERR_OK);
     fixture_close(f);
     fixture_free(f);
 }
