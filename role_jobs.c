@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "store/shard.h"
 
 enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct local *local, struct moving *moving,
@@ -32,6 +33,7 @@ enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct loca
                                     .io = r->io,
                                     .cpu = r->cpu,
                                     .self = c->view.self,
+                                    .began_ms = (uint64_t)clock_wall_ns() / 1000000,
                                     .bytes_per_s = r->settings.jobs_bandwidth},
                   &j->jobs);
     if (e != ERR_OK)

@@ -42,6 +42,7 @@ struct job_env {
     struct meta *meta;
     struct offload *io, *cpu;
     struct str self;
+    uint64_t began_ms;    /* when this process began: jobs that are its own are named by it */
     uint64_t bytes_per_s; /* what jobs of this node may move together; 0 = no limit */
 };
 

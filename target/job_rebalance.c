@@ -6,7 +6,9 @@
 #include "base/mem.h"
 #include "target/job_own.h"
 #include "target/job_scan.h"
+#include "target/job_wide.h"
 #include "target/moving.h"
+#include "target/redundant.h"
 
 /* A term of the map: every key goes where it belongs, each target fetches what is its own. When all have, the map is settled.
  *
@@ -29,6 +31,8 @@ struct rebalance {
     uint16_t source; /* position of the node whose keys are looked at */
     size_t bucket;
     struct store *node; /* of the source; NULL: not open */
+    bool alone;         /* only what this target leads: nothing is to be told to others */
+    struct job_wide wide;
     struct job_scan scan;
     bool left; /* something is, by the last look */
     /* meta */
@@ -46,8 +50,9 @@ struct rebalance {
 };
 
 /* in order; from each of them back to rb_begin when something is not as it should be yet */
-static step_fn rb_begin, rb_quiet, rb_told, rb_wait, rb_waited, rb_buckets, rb_listed, rb_source, rb_scan, rb_scanned,
-    rb_left, rb_objects, rb_uploads, rb_looked, rb_say, rb_said, rb_all, rb_all_listed, rb_changed, rb_end;
+static step_fn rb_begin, rb_quiet, rb_quiet_wide, rb_told, rb_wait, rb_waited, rb_buckets, rb_listed, rb_source,
+    rb_scan, rb_scanned, rb_left, rb_objects, rb_uploads, rb_looked, rb_say, rb_said, rb_all, rb_all_listed, rb_changed,
+    rb_end;
 
 static struct str self_of(const struct rebalance *r)
 {
@@ -81,6 +86,12 @@ static bool is_settled(const struct map *m)
     return m->previous_count == 0;
 }
 
+/* Whether this target must settle what it leads before it can answer without asking others. */
+static bool is_unclean(const struct job_env *env, const struct map *m)
+{
+    return env->engine && buckets_any_wide(env->buckets) && !redundant_is_clean(env->engine, m->term);
+}
+
 /* ---- rounds ---- */
 
 static enum step_next again(struct op *op, step_fn *step, uint32_t ms)
@@ -112,7 +123,8 @@ static enum step_next rb_begin(struct op *op)
 
     leave_round(r);
     r->map = members_map(r->job.env->members);
-    if (r->map->term != r->term || is_settled(r->map) || map_find(r->map, self_of(r)) < 0)
+    if (r->map->term != r->term || map_find(r->map, self_of(r)) < 0 ||
+        (is_settled(r->map) && !is_unclean(r->job.env, r->map)))
         return op_go(op, rb_end);
     if (r->told)
         return op_go(op, rb_all);
@@ -159,7 +171,13 @@ static enum step_next rb_quiet(struct op *op)
     struct rebalance *r = OP(op, struct rebalance);
 
     note(r, "waits for writes that began before the change", STR_NONE);
-    moving_quiet(r->job.env->moving, op_call(op, rb_told));
+    moving_quiet(r->job.env->moving, op_call(op, rb_quiet_wide));
+    return STEP_WAIT;
+}
+
+static enum step_next rb_quiet_wide(struct op *op)
+{
+    redundant_quiet(OP(op, struct rebalance)->job.env->redundant, op_call(op, rb_told));
     return STEP_WAIT;
 }
 
@@ -218,17 +236,25 @@ static enum step_next rb_listed(struct op *op)
     return op_go(op, rb_source);
 }
 
-/* The next node that loses keys to this one, and its next bucket. */
+/* Whether a node's keys of that bucket may be ours: of one copy, when it loses keys to this target; of several, when it takes part. */
+static bool is_source(const struct rebalance *r, int here, const struct bucket *b)
+{
+    const struct map_node *n = &r->map->nodes[r->source];
+
+    if (!redundancy_is_wide(b->id.redundancy))
+        return r->source != here && loses(r->map, r->source, here);
+    return n->state != NODE_MAINTENANCE && n->sync != SYNC_OUT;
+}
+
+/* The next node that may have keys for this one, and its next bucket. */
 static enum step_next rb_source(struct op *op)
 {
     struct rebalance *r = OP(op, struct rebalance);
     int here = map_find(r->map, self_of(r));
 
     for (; r->source < r->map->node_count; r->source++, r->bucket = 0) {
-        if (r->source == here || !loses(r->map, r->source, here))
-            continue;
         for (; r->bucket < r->buckets.count; r->bucket++)
-            if (redundancy_width(r->buckets.all[r->bucket].id.redundancy) == 1)
+            if (is_source(r, here, &r->buckets.all[r->bucket]))
                 return op_go(op, rb_scan);
         if (r->node)
             store_close(r->node);
@@ -288,15 +314,20 @@ static enum step_next rb_scan(struct op *op)
 {
     struct rebalance *r = OP(op, struct rebalance);
 
-    if (!r->node)
+    const struct bucket *b = &r->buckets.all[r->bucket];
+    bool own = r->source == map_find(r->map, self_of(r)), wide = redundancy_is_wide(b->id.redundancy);
+
+    if (!own && !r->node)
         r->node = remote_store_new(&r->job.env->remote, r->map->nodes[r->source].id);
-    remote_store_at(r->node, r->map->epoch);
+    if (!own)
+        remote_store_at(r->node, r->map->epoch);
+    r->wide = (struct job_wide){.env = r->job.env, .map = r->map, .own = own};
     r->scan = (struct job_scan){.job = &r->job,
-                                .store = r->node,
-                                .bucket = r->buckets.all[r->bucket].id,
-                                .wanted = move_wanted,
-                                .each = move_key,
-                                .arg = r};
+                                .store = own ? r->job.env->mine : r->node,
+                                .bucket = b->id,
+                                .wanted = wide ? job_wide_wanted : move_wanted,
+                                .each = wide ? job_wide_each : move_key,
+                                .arg = wide ? (void *)&r->wide : r};
     job_scan_run(&r->scan, op_try(op, rb_scanned));
     return STEP_WAIT;
 }
@@ -376,6 +407,12 @@ static enum step_next rb_uploads(struct op *op)
 
 static enum step_next rb_say(struct op *op)
 {
+    struct rebalance *r = OP(op, struct rebalance);
+
+    if (r->job.env->engine)
+        redundant_clean(r->job.env->engine, r->term);
+    if (r->alone)
+        return op_go(op, rb_end);
     return put_term(OP(op, struct rebalance), op, "settled", rb_said);
 }
 
@@ -450,6 +487,7 @@ static void run(struct job *job)
 
     if (term && !str_to_u64(term->text, UINT64_MAX, &r->term))
         r->term = 0; /* of no map: it ends at once */
+    r->alone = doc_get(job->spec, STR("node")) != NULL;
     op_start(&r->op, job->env->loop, "rebalance", rb_begin, rb_end);
 }
 
@@ -458,15 +496,20 @@ static void stop(struct job *job)
     op_cancel(&CONTAINER(job, struct rebalance, job)->op, ERR_CANCELLED);
 }
 
+/* What all have to do is one job; what this target alone has to look at, because it has just begun or another one went out, one of its own. */
 static bool due(const struct job_env *env, struct arena *arena, struct str *id, struct str *spec)
 {
     const struct map *m = members_map(env->members);
-    bool is_due = !is_settled(m) && map_find(m, env->self) >= 0;
+    bool all = !is_settled(m), is_due = map_find(m, env->self) >= 0 && (all || is_unclean(env, m));
+    unsigned long long term = m->term;
 
-    if (is_due) {
-        unsigned long long term = m->term;
+    if (is_due && all) {
         *id = arena_printf(arena, "rebalance-%llu", term);
         *spec = arena_printf(arena, "{\"term\":%llu}", term);
+    } else if (is_due) {
+        *id = arena_printf(arena, "rebalance-%llu-" STR_FMT "-%llx", term, STR_ARG(env->self),
+                           (unsigned long long)env->began_ms);
+        *spec = arena_printf(arena, "{\"term\":%llu,\"node\":\"" STR_FMT "\"}", term, STR_ARG(env->self));
     }
     map_release(m);
     return is_due;

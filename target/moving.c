@@ -167,7 +167,7 @@ struct write_op {
     bool is_ours;                               /* another target's word, not a client's: MOVING_MARK */
     bool away;                                  /* the upload to be completed is not here */
     struct call *whole;
-    unsigned turn;  /* moving_let_in() */
+    unsigned turn;  /* barrier_let_in() */
     bool at_source; /* it is the source that is locked now */
     struct moving_place place;
     struct keylock lock;
@@ -352,7 +352,7 @@ static enum step_next write_end(struct op *op)
     struct write_op *w = OP(op, struct write_op);
 
     keylock_drop(&w->lock);
-    moving_let_out(w->handle->moving, w->turn);
+    barrier_let_out(&w->handle->moving->writes, w->turn);
     call_finish(w->whole, op->err);
     return STEP_DONE;
 }
@@ -369,7 +369,7 @@ static void write_start(struct store *store, const struct write_op *what)
     *w = *what;
     w->handle = MOVING(store);
     w->at_source = w->copy != NULL;
-    w->turn = moving_let_in(w->handle->moving);
+    w->turn = barrier_let_in(&w->handle->moving->writes);
     op_start(&w->op, w->whole->loop, "write", write_lock, write_end);
     call_on_cancel(w->whole, write_cancel, w);
 }
@@ -478,6 +478,11 @@ struct store *moving_store(struct moving *m, const struct moving_env *env)
     h->moving = m;
     h->env = *env;
     return &h->store;
+}
+
+void moving_quiet(struct store *moving, struct call *call)
+{
+    barrier_wait(&MOVING(moving)->moving->writes, call);
 }
 
 struct moving *moving_new(struct members *members, struct str self)

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/op.h"
+#include "target/barrier.h"
 #include "target/moving.h"
 
 /* The first of the ETags in a condition by which a target tells another that it asks as a key's owner; no object has it. A request that was
@@ -18,13 +19,8 @@ struct moving {
     struct members *members;
     struct str self;
     struct keylocks *locks;
-    atomic_uint turn;   /* 0 or 1: under which writes are counted now */
-    atomic_uint let[2]; /* writes that run */
+    struct barrier writes; /* counted from before they look at the map until their end */
 };
-
-/* A write counts from before it looks at the map until its end. Returns its turn. */
-unsigned moving_let_in(struct moving *m);
-void moving_let_out(struct moving *m, unsigned turn);
 
 struct moving_node {
     struct moving_node *next;

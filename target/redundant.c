@@ -100,6 +100,8 @@ static enum step_next lock_taken(struct op *op)
 {
     struct red_lock *l = OP(op, struct red_lock);
 
+    l->turn = barrier_let_in(&l->handle->redundant->changes);
+    l->let_in = true;
     red_place(l->handle, &l->bucket, l->key, &l->place);
     if (!l->place.leads)
         return op_fail(op, ERR_STALE_EPOCH);
@@ -117,7 +119,7 @@ static enum step_next lock_end(struct op *op)
     struct red_lock *l = OP(op, struct red_lock);
 
     if (op->err != ERR_OK)
-        keylock_drop(&l->lock);
+        red_lock_drop(l);
     call_finish(l->whole, op->err);
     return STEP_DONE;
 }
@@ -125,6 +127,14 @@ static enum step_next lock_end(struct op *op)
 static void lock_cancel(void *arg)
 {
     op_cancel(&((struct red_lock *)arg)->op, ERR_CANCELLED);
+}
+
+void red_lock_drop(struct red_lock *l)
+{
+    if (l->let_in)
+        barrier_let_out(&l->handle->redundant->changes, l->turn);
+    l->let_in = false;
+    keylock_drop(&l->lock);
 }
 
 void red_lock_run(struct red_lock *l, struct call *whole)
@@ -217,7 +227,7 @@ static enum step_next read_end(struct op *op)
     struct red_read *r = OP(op, struct red_read);
 
     if (r->lock)
-        keylock_drop(&r->lock->lock);
+        red_lock_drop(r->lock);
     if (op->err != ERR_OK && r->get && r->get->body) { /* cancelled when it was there already */
         source_close(r->get->body);
         r->get->body = NULL;
@@ -365,6 +375,16 @@ void redundant_settle(struct store *redundant, const struct redundant_settle_req
 void redundant_clean(struct redundant *r, uint64_t term)
 {
     atomic_store(&r->clean, term);
+}
+
+bool redundant_is_clean(const struct redundant *r, uint64_t term)
+{
+    return atomic_load(&r->clean) == term;
+}
+
+void redundant_quiet(struct store *redundant, struct call *call)
+{
+    barrier_wait(&RED(redundant)->redundant->changes, call);
 }
 
 /* ---- handles and the engine ---- */

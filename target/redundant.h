@@ -61,5 +61,8 @@ void redundant_settle(struct store *redundant, const struct redundant_settle_req
                       struct call *call);
 /* All keys that this node leads were settled in that term (struct map). Any thread. */
 void redundant_clean(struct redundant *r, uint64_t term);
+bool redundant_is_clean(const struct redundant *r, uint64_t term);
+/* Finishes when all changes of keys that this node let in before have ended: from then on none is made by an older map. */
+void redundant_quiet(struct store *redundant, struct call *call);
 
 #endif

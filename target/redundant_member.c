@@ -16,6 +16,8 @@ struct member_op {
     struct str key;
     struct call *whole;
     struct keylock lock;
+    unsigned turn; /* barrier_let_in() */
+    bool let_in;
 };
 
 static step_fn member_take, member_taken, member_end;
@@ -45,9 +47,11 @@ static enum step_next member_take(struct op *op)
 static enum step_next member_taken(struct op *op)
 {
     struct member_op *m = OP(op, struct member_op);
-    enum err e = check_epoch(m);
+    enum err e;
 
-    if (e != ERR_OK)
+    m->turn = barrier_let_in(&m->handle->redundant->changes);
+    m->let_in = true;
+    if ((e = check_epoch(m)) != ERR_OK)
         return op_fail(op, e);
     m->ask(m->handle->env.mine, m->req, m->res, op_call(op, member_end));
     return STEP_WAIT;
@@ -57,6 +61,8 @@ static enum step_next member_end(struct op *op)
 {
     struct member_op *m = OP(op, struct member_op);
 
+    if (m->let_in)
+        barrier_let_out(&m->handle->redundant->changes, m->turn);
     keylock_drop(&m->lock);
     call_finish(m->whole, op->err);
     return STEP_DONE;

@@ -24,6 +24,7 @@
 #include <stdatomic.h>
 
 #include "base/op.h"
+#include "target/barrier.h"
 #include "target/keylock.h"
 #include "target/redundant.h"
 #include "target/slices.h"
@@ -33,6 +34,7 @@ struct redundant {
     struct str self;
     struct keylocks *locks;
     _Atomic uint64_t clean; /* the term that is settled here */
+    struct barrier changes; /* of keys: from before the map is looked at until their end */
 };
 
 struct linger;
@@ -131,11 +133,14 @@ struct red_lock {
     struct str key;
     struct call *whole;
     struct keylock lock;
+    unsigned turn; /* barrier_let_in() */
+    bool let_in;
     struct red_place place;
     struct red_settle *settle;
 };
-/* `l` zeroed but for handle, arena, bucket, key. ERR_STALE_EPOCH: this node does not lead the key. With ERR_OK the lock is held: keylock_drop() it. */
+/* `l` zeroed but for handle, arena, bucket, key. ERR_STALE_EPOCH: this node does not lead the key. With ERR_OK the lock is held: red_lock_drop() it. */
 void red_lock_run(struct red_lock *l, struct call *whole);
+void red_lock_drop(struct red_lock *l);
 
 /* ---- the methods in files of their own ---- */
 
