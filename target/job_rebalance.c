@@ -34,7 +34,8 @@ struct rebalance {
     bool alone;         /* only what this target leads: nothing is to be told to others */
     struct job_wide wide;
     struct job_scan scan;
-    bool left; /* something is, by the last look */
+    bool left;      /* something is, by the last look */
+    unsigned width; /* the fewest copies of a bucket with more than one; 0 = there is none */
     /* meta */
     struct meta_list_req list_req;
     struct meta_list_res list;
@@ -225,12 +226,26 @@ static enum step_next rb_buckets(struct op *op)
     return STEP_WAIT;
 }
 
+/* The fewest copies that a bucket with more than one keeps; 0 = there is none. */
+static unsigned fewest_copies(const struct rebalance *r)
+{
+    unsigned fewest = 0;
+
+    for (size_t i = 0; i < r->buckets.count; i++) {
+        unsigned width = redundancy_width(r->buckets.all[i].id.redundancy);
+        if (width > 1 && (fewest == 0 || width < fewest))
+            fewest = width;
+    }
+    return fewest;
+}
+
 static enum step_next rb_listed(struct op *op)
 {
     struct rebalance *r = OP(op, struct rebalance);
 
     if (op->call.err != ERR_OK)
         return again(op, rb_begin, RETRY_MS);
+    r->width = fewest_copies(r);
     r->source = 0;
     r->bucket = 0;
     return op_go(op, rb_source);
@@ -431,14 +446,15 @@ static enum step_next rb_all(struct op *op)
     return list_terms(OP(op, struct rebalance), op, STR("settled/"), rb_all_listed);
 }
 
-/* During a move everybody who has or had a share; otherwise who can be asked and takes part in writes. */
+/* During a move everybody who has or had a share; otherwise all that take part in writes. Who does but is silent is waited for: until it is
+ * put out only it may know the newest version of a key. */
 static bool is_awaited(const struct rebalance *r, uint16_t node)
 {
     const struct map_node *n = &r->map->nodes[node];
 
     if (r->map->previous_count)
         return now_of(r->map, node) || before_of(r->map, node);
-    return now_of(r->map, node) && n->sync != SYNC_OUT && members_alive(r->job.env->members, n->id);
+    return now_of(r->map, node) && n->sync != SYNC_OUT;
 }
 
 static enum step_next rb_all_listed(struct op *op)
@@ -453,16 +469,16 @@ static enum step_next rb_all_listed(struct op *op)
             return again(op, rb_begin, WAIT_MS);
         }
     }
-    r->change_req = (struct members_change_req){.verb = MEMBERS_SETTLED, .epoch = r->term};
+    r->change_req = (struct members_change_req){.verb = MEMBERS_SETTLED, .epoch = r->term, .width = r->width};
     members_change(r->job.env->members, &r->change_req, &r->change, op_try(op, rb_changed));
     return STEP_WAIT;
 }
 
-/* Refused: another one was faster, or the map has changed otherwise. */
+/* Refused: another one was faster, the map has changed otherwise, or a target is out that may have the newest version of a key. */
 static enum step_next rb_changed(struct op *op)
 {
     if (op->call.err != ERR_OK)
-        return again(op, rb_begin, WAIT_MS);
+        return again(op, rb_begin, RETRY_MS);
     return op_go(op, rb_begin);
 }
 

@@ -1,8 +1,9 @@
 /* map.h - who is in the cluster and where keys live: one immutable value per epoch, and the placement computed from it.
  *
  * Shape    a map is shared and never changed; struct members (members.h) hands out the current one. Its record is the meta
- *          key "map": {"format":1,"epoch":n,"moving_since":n,"nodes":[{"id","zone","address","public","weight","state",
- *          "share","previous"}...]}. A node's share is its weight in the placement, previous its weight in the placement that
+ *          key "map": {"format":1,"epoch":n,"moving_since":n,"term":n,"nodes":[{"id","zone","address","public","weight","state",
+ *          "sync","out_since","share","previous","share_zone","previous_zone"}...],"gone":[{"id","share","previous","share_zone",
+ *          "previous_zone"}...]}; without "sync" a node is in sync, without zones of placements they are its own. A node's share is its weight in the placement, previous its weight in the placement that
  *          objects are moved away from; without the member it has none. Whether a node is alive is not in the map (members.h).
  *          What nodes are and what the placement is may differ: only one move goes on at a time, so what changes meanwhile
  *          (a node added, decommissioned, of another weight) waits in the map and becomes the next move by map_settled().
@@ -53,13 +54,14 @@ struct map_node {
     enum node_sync sync;
     uint64_t out_since; /* epoch by which it was first left out; 0 when in sync */
     uint64_t seed;      /* of the id; map.c fills it */
-    uint16_t zone_no;   /* nodes of one zone have the same; map.c fills it */
 };
 
 /* A node and its weight in one placement. */
 struct map_share {
     uint16_t node; /* position in nodes */
     uint32_t weight;
+    uint16_t zone_no; /* shares of one zone have the same; map.c fills it */
+    struct str zone;  /* by which it is placed: where the node was when the placement was made */
 };
 
 struct map {
@@ -122,8 +124,8 @@ MUST_USE enum err map_parse(struct str record, const struct map **out);
 struct str map_record(const struct map *m, struct arena *arena);
 
 /* Changes: a new map with epoch + 1. A change of the placement begins a move, or waits for the end of the one that is going on: none
- * is ever refused because of a move. An address or a zone that changes moves nothing. A node that leaves goes at once when it
- * holds nothing. ERR_EXISTS / ERR_NOT_FOUND; ERR_CONFLICT: no node would be left to hold objects; ERR_INVALID_ARGUMENT: not a node's
+ * is ever refused because of a move. An address that changes moves nothing; a zone says where copies go, so it is a change of the
+ * placement. A node that leaves goes at once when it holds nothing. ERR_EXISTS / ERR_NOT_FOUND; ERR_CONFLICT: no node would be left to hold objects; ERR_INVALID_ARGUMENT: not a node's
  * id, zone, address or weight; ERR_TOO_LARGE: over MAP_NODES_MAX. */
 MUST_USE enum err map_add(const struct map *m, const struct map_node *node, const struct map **out);
 /* Addresses, zone, weight. */
@@ -133,11 +135,19 @@ MUST_USE enum err map_set_state(const struct map *m, struct str id, enum node_st
 /* OUT: another node saw its lease end; refused (ERR_CONFLICT) when no other would be in sync. Maintenance puts it out, too. CATCHING: the node
  * itself, when it is back; a node that is in stays in. ERR_EXISTS: it is so already. Begins a term. */
 MUST_USE enum err map_set_sync(const struct map *m, struct str id, enum node_sync sync, const struct map **out);
-/* A node that is gone for good, with what only it held. A move that is going on begins anew. */
+/* A node that is gone for good, with what only it held. A move that is going on begins anew. Its place stays known until all others
+ * have settled (map_members() leaves it out): who takes it over had nothing to do with those keys, and must not be taken for one
+ * who knows. So it begins a move even where keys of one copy go nowhere. */
 MUST_USE enum err map_remove(const struct map *m, struct str id, const struct map **out);
 /* All objects are where they belong: drops `previous` and the nodes that were leaving, begins the move that was waiting; who was catching
- * up is in sync. ERR_CONFLICT: nothing is being moved, and nobody catches up. */
-MUST_USE enum err map_settled(const struct map *m, const struct map **out);
+ * up is in sync, unless a node that is still out went out later and there may be keys that only those have who are not in sync: their
+ * newest version is there. `width`: the fewest copies on several nodes that any bucket has; 0 = not known, 2.
+ * ERR_CONFLICT: nothing is being moved, and nobody could be in sync now. */
+MUST_USE enum err map_settled_width(const struct map *m, unsigned width, const struct map **out);
+MUST_USE static inline enum err map_settled(const struct map *m, const struct map **out)
+{
+    return map_settled_width(m, 0, out);
+}
 
 /* How a cluster begins: nodes gather in a map without a placement, which nobody can write by; then one change makes the first
  * placement of all of them, and nothing needs to be moved. ERR_CONFLICT: there is a placement already. */

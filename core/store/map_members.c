@@ -1,6 +1,6 @@
-#include "map.h"
-
 #include <assert.h>
+
+#include "store/map_own.h"
 
 /* A node in maintenance is asked only when nobody else has all: it is in sync until it has put itself out. */
 static bool is_in_use(const struct map_node *n)
@@ -31,9 +31,31 @@ bool map_member_knows(const struct map *m, const struct map_members *s, size_t m
     return left_out(&m->nodes[s->nodes[member]]) == last_out(m, s);
 }
 
-static void find_lead(const struct map *m, struct map_members *out)
+/* The places of nodes that are gone stay empty: who would take them had nothing to do with the key. When all that had it are gone it goes to
+ * those that come next, who are the same whoever else goes. */
+static size_t rank_kept(const struct map *m, const struct map_share *shares, size_t share_count, uint64_t bucket_uid,
+                        struct str key, size_t want, uint16_t *out)
 {
-    out->lead = -1;
+    uint16_t all[MAP_COPIES_MAX];
+    size_t n = map_rank(m, shares, share_count, bucket_uid, key, MAP_COPIES_MAX, all), kept = 0;
+
+    for (size_t from = 0; from < n && kept == 0; from += want)
+        for (size_t i = from; i < n && i < from + want; i++)
+            if (all[i] < m->node_count)
+                out[kept++] = all[i];
+    return kept;
+}
+
+/* With `gone` shares behind the others. */
+static void find(const struct map *m, const struct map_share *shares, size_t share_count, size_t gone,
+                 uint64_t bucket_uid, struct str key, size_t want, struct map_members *out)
+{
+    assert(want <= MAP_COPIES_MAX);
+    *out = (struct map_members){.lead = -1};
+    if (gone && want > 1)
+        out->count = rank_kept(m, shares, share_count + gone, bucket_uid, key, want, out->nodes);
+    if (out->count == 0)
+        out->count = map_rank(m, shares, share_count, bucket_uid, key, want, out->nodes);
     for (size_t i = 0; i < out->count && out->lead < 0; i++)
         if (is_in_use(&m->nodes[out->nodes[i]]))
             out->lead = (int)i;
@@ -44,14 +66,10 @@ static void find_lead(const struct map *m, struct map_members *out)
 
 void map_members(const struct map *m, uint64_t bucket_uid, struct str key, size_t want, struct map_members *out)
 {
-    assert(want <= MAP_COPIES_MAX);
-    out->count = map_place(m, bucket_uid, key, want, out->nodes);
-    find_lead(m, out);
+    find(m, m->shares, m->share_count, m->own->gone_shares, bucket_uid, key, want, out);
 }
 
 void map_members_before(const struct map *m, uint64_t bucket_uid, struct str key, size_t want, struct map_members *out)
 {
-    assert(want <= MAP_COPIES_MAX);
-    out->count = map_place_before(m, bucket_uid, key, want, out->nodes);
-    find_lead(m, out);
+    find(m, m->previous, m->previous_count, m->own->gone_previous, bucket_uid, key, want, out);
 }

@@ -76,8 +76,11 @@ enum members_verb {
 };
 struct members_change_req {
     enum members_verb verb;
-    struct str id;  /* of the node; MEMBERS_SETTLED: none */
-    uint64_t epoch; /* MEMBERS_SETTLED: the term that has ended; in another one nothing is done: ERR_CONFLICT */
+    struct str id; /* of the node; MEMBERS_SETTLED: none */
+    /* MEMBERS_SETTLED: the term that has ended, as all have told that take part in writes, reachable or not; in another one nothing is
+     * done: ERR_CONFLICT. And the fewest copies on several nodes that a bucket has, 0 = not known (map_settled_width()). */
+    uint64_t epoch;
+    unsigned width;
 };
 struct members_change_res {
     uint64_t epoch; /* of the map that resulted */

@@ -35,9 +35,9 @@ static enum err set_state(const struct map *m, struct str id, enum node_state st
     return map_set_state(m, id, state, out);
 }
 
-static enum err settle(const struct map *m, uint64_t epoch, const struct map **out)
+static enum err settle(const struct map *m, const struct members_change_req *req, const struct map **out)
 {
-    return epoch == m->term ? map_settled(m, out) : ERR_CONFLICT;
+    return req->epoch == m->term ? map_settled_width(m, req->width, out) : ERR_CONFLICT;
 }
 
 /* ERR_EXISTS: it is so already. */
@@ -53,7 +53,7 @@ static enum err make(const struct members_change_req *req, const struct map *m, 
     case MEMBERS_REMOVE:
         return map_remove(m, req->id, out);
     case MEMBERS_SETTLED:
-        return settle(m, req->epoch, out);
+        return settle(m, req, out);
     case MEMBERS_OUT:
         return map_set_sync(m, req->id, SYNC_OUT, out);
     case MEMBERS_CATCH:

@@ -100,26 +100,35 @@ static void confirm(struct members_sync *s)
 
 /* ---- who is in sync ---- */
 
-static void look_at(struct members_sync *s, const struct map *map, const struct map_node *n)
+/* A target that was in maintenance comes back whatever buckets there are. */
+static void look_at_self(struct members_sync *s, const struct map_node *n)
 {
-    bool alive = members_alive(s->m, n->id), self = str_eq(n->id, s->m->conf.self);
-
-    if (self && n->sync == SYNC_OUT && n->state != NODE_MAINTENANCE && members_confirmed(s->m))
+    if (n->sync == SYNC_OUT && n->state != NODE_MAINTENANCE && members_confirmed(s->m))
         change(s, MEMBERS_CATCH, n->id, "this target catches up");
-    else if (!self && !alive && n->sync != SYNC_OUT && map->share_count)
+}
+
+static void look_at_other(struct members_sync *s, const struct map_node *n)
+{
+    if (n->sync != SYNC_OUT && !members_alive(s->m, n->id))
         change(s, MEMBERS_OUT, n->id, "target is out: writes go on without it");
 }
 
 static void look(struct members_sync *s)
 {
     const struct map *map;
+    bool others;
 
     confirm(s);
-    if (!meta_reachable(s->m->conf.meta) || !s->wanted(s->arg))
+    if (!meta_reachable(s->m->conf.meta))
         return;
     map = members_map(s->m);
-    for (unsigned i = 0; i < map->node_count; i++)
-        look_at(s, map, &map->nodes[i]);
+    others = map->share_count && s->wanted(s->arg);
+    for (unsigned i = 0; i < map->node_count; i++) {
+        if (str_eq(map->nodes[i].id, s->m->conf.self))
+            look_at_self(s, &map->nodes[i]);
+        else if (others)
+            look_at_other(s, &map->nodes[i]);
+    }
     map_release(map);
 }
 

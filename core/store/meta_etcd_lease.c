@@ -30,7 +30,8 @@ struct meta_lease {
     uint64_t asked_ns, sent_ns;      /* when it was last asked to be kept; the same of what was answered */
     _Atomic uint64_t until_ns, puts; /* meta_lease_state */
     bool asks, placed, ending;
-    bool told; /* the log knows what is wrong */
+    bool puts_key; /* a put was sent since the key was last seen to be ours; its answer may have got lost */
+    bool told;     /* the log knows what is wrong */
 };
 
 #define LEASE(q) CONTAINER(q, struct meta_lease, ask)
@@ -148,6 +149,9 @@ static enum err read_found(struct etcd_ask *q, struct str text, struct etcd_head
 
 static void held(struct meta_lease *l, bool ours)
 {
+    if (ours && l->puts_key)
+        atomic_fetch_add(&l->puts, 1);
+    l->puts_key = l->puts_key && !ours;
     atomic_store(&l->until_ns, ours ? l->sent_ns + l->ttl_s * (uint64_t)NS_PER_S : 0);
     l->failures = 0;
     l->placed = true;
@@ -183,7 +187,6 @@ static void put_answered(struct etcd_ask *q)
     if (q->err == ERR_OK) {
         bool ours = l->put.succeeded || (l->put.count && is_ours(l, &l->put.ranges[0]));
         note_owner(l, ours);
-        atomic_fetch_add(&l->puts, 1);
         held(l, ours);
     } else if (q->err == ERR_INVALID_REQUEST && q->code == ETCD_NOT_FOUND) {
         again(l, on_grant_timer, etcd_backoff(l->failures++)); /* the lease has ended meanwhile */
@@ -197,6 +200,7 @@ static void put(struct meta_lease *l)
 {
     struct etcd_txn_query q = {.compares = 1, .successes = 1, .failures = 1};
 
+    l->puts_key = true;
     q.compare[0] = l->placed ? (struct etcd_compare){l->key, 0, ETCD_REVISION_IS}
                              : (struct etcd_compare){l->key, l->id, ETCD_LEASE_IS_NOT};
     q.success[0] = (struct etcd_op){ETCD_PUT, l->key, l->value, l->id};

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "store/map.h"
+#include "store/meta.h"
 
 enum { KEYS = 100000 };
 
@@ -141,7 +142,7 @@ static void a_node_less_moves_only_what_it_held(void **state)
 
     (void)state;
     assert_int_equal(map_remove(m, str_z(ids[2]), &less), ERR_OK);
-    assert_int_equal(less->previous_count, 0);
+    assert_int_equal(less->previous_count, 4); /* for copies: those of one copy stay */
     for (unsigned i = 0; i < KEYS; i++) {
         const struct map_node *before = &m->nodes[owner(m, i)], *after = &less->nodes[owner(less, i)];
         if (!str_eq(before->id, str_z(ids[2])))
@@ -374,6 +375,8 @@ static void maintenance_moves_nothing(void **state)
     assert_int_equal(m->nodes[1].state, NODE_MAINTENANCE);
     assert_true(str_eq(m->nodes[1].address, STR("[::1]:9")));
     THEN(m, map_set_state, str_z(ids[1]), NODE_ACTIVE);
+    expect(m, 3, 3, 3); /* copies go by its zone of now */
+    THEN(m, map_settled);
     expect(m, 3, 3, 0);
     map_release(m);
 }
@@ -396,12 +399,18 @@ static void removing_during_a_move_begins_it_anew(void **state)
     m = with(2, NULL, NULL); /* all that objects were moving to: the others hold theirs */
     THEN(m, map_add, &d);
     THEN(m, map_remove, d.id);
+    expect(m, 2, 2, 2);
+    THEN(m, map_settled); /* its place in the placement is settled next */
+    expect(m, 2, 2, 2);
+    THEN(m, map_settled);
     expect(m, 2, 2, 0);
     map_release(m);
 
     m = with(1, NULL, NULL); /* all that objects could come from */
     THEN(m, map_add, &d);
     THEN(m, map_remove, str_z(ids[0]));
+    expect(m, 1, 1, 1);
+    THEN(m, map_settled);
     expect(m, 1, 1, 0);
     map_release(m);
 
@@ -464,8 +473,8 @@ static void records_say_all_of_a_map(void **state)
     assert_int_equal(read->moving_since, m->moving_since);
     assert_int_equal(read->nodes[3].weight, 77);
     assert_true(str_eq(read->nodes[3].public_address, d.public_address));
-    assert_int_equal(read->nodes[3].zone_no, read->nodes[1].zone_no);
-    assert_int_not_equal(read->nodes[2].zone_no, read->nodes[0].zone_no);
+    assert_int_equal(read->previous[1].zone_no, 1);
+    assert_int_not_equal(read->previous[2].zone_no, read->previous[0].zone_no);
     assert_int_equal(read->nodes[2].state, NODE_LEAVING);
     for (unsigned i = 0; i < 500; i++)
         assert_int_equal(owner(m, i), owner(read, i));
@@ -477,7 +486,7 @@ static void records_say_all_of_a_map(void **state)
 static void the_largest_map_can_be_written_and_read(void **state)
 {
     struct arena arena = ARENA_INIT;
-    struct buf b = BUF_INIT(1 << 20);
+    struct buf b = BUF_INIT(META_VALUE_MAX);
     char long_text[MAP_ADDRESS_MAX + 1];
     const struct map *m;
 
@@ -487,10 +496,13 @@ static void the_largest_map_can_be_written_and_read(void **state)
     buf_add_z(&b, "{\"format\":1,\"epoch\":9223372036854775806,\"moving_since\":9223372036854775806,\"term\":"
                   "9223372036854775806,\"nodes\":[");
     for (unsigned i = 0; i < MAP_NODES_MAX; i++)
-        buf_addf(&b,
-                 "%s{\"id\":\"%016x\",\"zone\":\"%.*s\",\"address\":\"%s\",\"public\":\"%s\",\"weight\":4294967295,"
-                 "\"state\":\"maintenance\",\"share\":4294967295,\"previous\":4294967295}",
-                 i ? "," : "", i, MAP_ZONE_MAX, long_text, long_text, long_text);
+        buf_addf(
+            &b,
+            "%s{\"id\":\"%016x\",\"zone\":\"%.*s\",\"address\":\"%s\",\"public\":\"%s\",\"weight\":4294967295,"
+            "\"state\":\"maintenance\",\"sync\":\"catching\",\"out_since\":9223372036854775806,\"share\":4294967295,"
+            "\"previous\":4294967295,\"share_zone\":\"y%.*s\",\"previous_zone\":\"y%.*s\"}",
+            i ? "," : "", i, MAP_ZONE_MAX, long_text, long_text, long_text, MAP_ZONE_MAX - 1, long_text,
+            MAP_ZONE_MAX - 1, long_text);
     buf_add_z(&b, "]}");
     assert_int_equal(buf_err(&b), ERR_OK);
     assert_int_equal(map_parse(buf_str(&b), &m), ERR_OK);
