@@ -46,6 +46,25 @@ static bool is_degraded(struct cluster *c, const struct map *m)
     return m->share_count == 0;
 }
 
+/* "out since epoch 12" */
+static const char *sync_text(const struct map_node *n, char text[32])
+{
+    if (n->sync == SYNC_OUT)
+        snprintf(text, 32, "out since epoch %llu", (unsigned long long)n->out_since);
+    else
+        snprintf(text, 32, "%s", n->sync == SYNC_IN ? "in sync" : "catching up");
+    return text;
+}
+
+/* Whether every object is where it belongs, as often as its bucket says. */
+static bool is_settled(const struct map *m)
+{
+    for (unsigned i = 0; i < m->node_count; i++)
+        if (m->nodes[i].sync != SYNC_IN)
+            return false;
+    return m->share_count > 0 && m->moving_since == 0;
+}
+
 static void text_field(struct buf *out, struct str key, struct str value)
 {
     js_key(out, key);
@@ -61,6 +80,9 @@ static void node_json(struct cluster *c, const struct map *m, unsigned i, struct
     text_field(out, STR("state"), node_state_name(n->state));
     js_key(out, STR("alive"));
     js_bool(out, members_alive(c->members, n->id));
+    text_field(out, STR("sync"), node_sync_name(n->sync));
+    js_key(out, STR("out_since"));
+    js_u64(out, n->out_since);
     text_field(out, STR("zone"), n->zone);
     text_field(out, STR("address"), n->address);
     text_field(out, STR("public_address"), n->public_address);
@@ -82,6 +104,10 @@ static void status_json(struct cluster *c, const struct map *m, struct buf *out)
     js_bool(out, m->previous_count > 0);
     js_key(out, STR("moving_since"));
     js_u64(out, m->moving_since);
+    js_key(out, STR("term"));
+    js_u64(out, m->term);
+    js_key(out, STR("settled"));
+    js_bool(out, is_settled(m));
     js_key(out, STR("degraded"));
     js_bool(out, is_degraded(c, m));
     js_key(out, STR("nodes"));
@@ -102,13 +128,15 @@ static void status_text(struct cluster *c, const struct map *m, struct buf *out)
     else
         buf_add_z(out, m->share_count ? "nothing is moving\n" : "no placement yet\n");
     if (m->node_count)
-        buf_addf(out, "%-16s  %-11s  %-5s  %6s  %8s  %-12s  %s\n", "ID", "STATE", "ALIVE", "SHARE", "WEIGHT", "ZONE",
-                 "ADDRESS");
+        buf_addf(out, "%-16s  %-11s  %-5s  %-20s  %6s  %8s  %-12s  %s\n", "ID", "STATE", "ALIVE", "SYNC", "SHARE",
+                 "WEIGHT", "ZONE", "ADDRESS");
     for (unsigned i = 0; i < m->node_count; i++) {
         const struct map_node *n = &m->nodes[i];
-        buf_addf(out, STR_FMT "  %-11s  %-5s  %5.1f%%  %8u  %-12.*s  " STR_FMT "\n", STR_ARG(n->id),
-                 node_state_name(n->state).p, members_alive(c->members, n->id) ? "yes" : "no", percent(m, i), n->weight,
-                 n->zone.n ? (int)n->zone.n : 1, n->zone.n ? n->zone.p : "-", STR_ARG(n->address));
+        char sync[32];
+        buf_addf(out, STR_FMT "  %-11s  %-5s  %-20s  %5.1f%%  %8u  %-12.*s  " STR_FMT "\n", STR_ARG(n->id),
+                 node_state_name(n->state).p, members_alive(c->members, n->id) ? "yes" : "no", sync_text(n, sync),
+                 percent(m, i), n->weight, n->zone.n ? (int)n->zone.n : 1, n->zone.n ? n->zone.p : "-",
+                 STR_ARG(n->address));
     }
 }
 

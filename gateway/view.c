@@ -6,6 +6,15 @@
 
 enum { STATES = NODE_LEAVING + 1 };
 
+static unsigned in_sync(const struct map *m)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < m->node_count; i++)
+        n += m->nodes[i].sync == SYNC_IN;
+    return n;
+}
+
 void view_json(const struct view *v, struct buf *out)
 {
     const struct map *m = members_map(v->members);
@@ -15,6 +24,10 @@ void view_json(const struct view *v, struct buf *out)
     js_u64(out, m->epoch);
     js_key(out, STR("moving"));
     js_bool(out, m->previous_count > 0);
+    js_key(out, STR("term"));
+    js_u64(out, m->term);
+    js_key(out, STR("settled"));
+    js_bool(out, m->share_count > 0 && m->moving_since == 0 && in_sync(m) == m->node_count);
     js_key(out, STR("meta_reachable"));
     js_bool(out, meta_reachable(v->meta));
     js_key(out, STR("nodes"));
@@ -30,6 +43,8 @@ void view_json(const struct view *v, struct buf *out)
         js_str(out, node_state_name(n->state));
         js_key(out, STR("alive"));
         js_bool(out, members_alive(v->members, n->id));
+        js_key(out, STR("sync"));
+        js_str(out, node_sync_name(n->sync));
         js_key(out, STR("weight"));
         js_u64(out, n->weight);
         js_end_object(out);
@@ -64,6 +79,11 @@ void view_metrics(const struct view *v, struct buf *out)
              "# HELP sluice_cluster_nodes_alive Targets in the map whose lease is held.\n"
              "# TYPE sluice_cluster_nodes_alive gauge\nsluice_cluster_nodes_alive %u\n",
              alive);
+    buf_addf(
+        out,
+        "# HELP sluice_cluster_nodes_in_sync Targets in the map that take part in all writes and have missed none.\n"
+        "# TYPE sluice_cluster_nodes_in_sync gauge\nsluice_cluster_nodes_in_sync %u\n",
+        in_sync(m));
     buf_addf(out,
              "# HELP sluice_meta_reachable Whether etcd answered lately.\n"
              "# TYPE sluice_meta_reachable gauge\nsluice_meta_reachable %d\n",

@@ -50,5 +50,7 @@ enum err meta_check_put(const struct meta_put_req *req)
 {
     if (!req->remove && req->value.n > META_VALUE_MAX)
         return ERR_TOO_LARGE;
+    if (req->absent.n && meta_check_key(req->absent) != ERR_OK)
+        return ERR_INVALID_ARGUMENT;
     return meta_check_key(req->key);
 }

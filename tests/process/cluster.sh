@@ -62,12 +62,13 @@ put alive/$A '{"address":"10.0.0.1:9100"}'
 expect 3 "$B  active       no" status
 put alive/$B '{"address":"10.0.0.2:9100"}'
 expect 0 "epoch 5, 2 targets, nothing is moving" status
-expect 0 "$A  active       yes     75.0%       300  rack1         10.0.0.1:9100" status
+expect 0 "$A  active       yes    in sync               75.0%       300  rack1         10.0.0.1:9100" status
+expect 0 '"sync":"in"' status --json
 expect 0 '"share":100,"share_percent":25.0' status --json
 python3 -c 'import json, sys; json.load(open(sys.argv[1]))' "$work/out" || failed=$((failed + 1))
 expect 0 "target $B is not asked for its objects any more (epoch 6)" maintenance $B
 expect 0 "(epoch 6)" maintenance $B
-expect 3 "$B  maintenance  yes" status
+expect 3 "$B  maintenance  yes    out since epoch 6" status
 expect 0 "target $B is active (epoch 7)" activate $B
 expect 0 "target $B leaves when its objects have moved (epoch 8)" decommission $B
 expect 0 "objects are moving since epoch 8" status

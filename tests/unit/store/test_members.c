@@ -122,6 +122,11 @@ static void fake_lease_end(struct meta *m, struct meta_lease *l)
     free(l);
 }
 
+static bool fake_reachable(struct meta *m)
+{
+    return !CONTAINER(m, struct fake, meta)->away;
+}
+
 static int setup(void **state)
 {
     static const struct meta_ops ops = {.name = "fake",
@@ -129,7 +134,8 @@ static int setup(void **state)
                                         .put = fake_put,
                                         .watch = fake_watch,
                                         .lease = fake_lease,
-                                        .lease_end = fake_lease_end};
+                                        .lease_end = fake_lease_end,
+                                        .reachable = fake_reachable};
 
     (void)state;
     memset(&fake, 0, sizeof(fake));
@@ -388,6 +394,75 @@ static void states_are_set_once(void **state)
     members_close(a);
 }
 
+/* ---- who is in sync ---- */
+
+static bool wanted(void *arg)
+{
+    return *(bool *)arg;
+}
+
+static const struct map_node *node_of(struct members *m, unsigned i)
+{
+    static struct map_node found; /* what it points to is not looked at */
+    const struct map *map = members_map(m);
+
+    found = map->nodes[map_find(map, id_of(i))];
+    map_release(map);
+    return &found;
+}
+
+static void until(struct members *m, unsigned i, enum node_sync sync)
+{
+    for (int tries = 0; node_of(m, i)->sync != sync; tries++) {
+        assert_true(tries < 1000);
+        usleep(10000);
+    }
+}
+
+static void silent_targets_are_put_out_and_come_back(void **state)
+{
+    struct members *a = open_one(id_of(0)), *b = open_one(id_of(1));
+    bool yes = false;
+
+    (void)state;
+    join(a, 0);
+    join(b, 1);
+    while (change(a, MEMBERS_SETTLED, STR(""), term_of(a), NULL) == ERR_OK)
+        ;
+    assert_int_equal(change(a, MEMBERS_OUT, id_of(1), 0, NULL), ERR_CONFLICT); /* its lease is held */
+    assert_false(members_confirmed(b));
+    members_watch_sync(a, wanted, &yes);
+    members_watch_sync(b, wanted, &yes);
+    for (int tries = 0; !members_confirmed(b); tries++) { /* it has read the map since it has its lease */
+        assert_true(tries < 1000);
+        usleep(10000);
+    }
+    members_close(b);
+    usleep(600000);
+    assert_int_equal(node_of(a, 1)->sync, SYNC_IN); /* no bucket with copies */
+    yes = true;
+    until(a, 1, SYNC_OUT);
+    uint64_t since = node_of(a, 1)->out_since;
+    assert_int_equal(since, epoch_of(a));
+    b = open_one(id_of(1));
+    assert_false(members_confirmed(b));
+    join(b, 1);
+    members_watch_sync(b, wanted, &yes);
+    until(a, 1, SYNC_CATCHING);
+    assert_int_equal(node_of(a, 1)->out_since, since);
+    assert_int_equal(change(a, MEMBERS_SETTLED, STR(""), term_of(a) - 1, NULL), ERR_CONFLICT);
+    assert_int_equal(change(a, MEMBERS_SETTLED, STR(""), term_of(a), NULL), ERR_OK);
+    assert_int_equal(node_of(b, 1)->sync, SYNC_IN);
+    assert_int_equal(change(a, MEMBERS_MAINTENANCE, id_of(1), 0, NULL), ERR_OK);
+    assert_int_equal(node_of(a, 1)->sync, SYNC_OUT);
+    usleep(600000);
+    assert_int_equal(node_of(a, 1)->sync, SYNC_OUT);
+    assert_int_equal(change(a, MEMBERS_ACTIVATE, id_of(1), 0, NULL), ERR_OK);
+    until(a, 1, SYNC_CATCHING);
+    members_close(b);
+    members_close(a);
+}
+
 /* ---- the fence ---- */
 
 static enum err fence(struct members *m, uint64_t epoch)
@@ -612,6 +687,7 @@ int main(void)
         T(a_target_that_was_killed_comes_back_at_its_address_only),
         T(who_was_removed_does_not_come_back),
         T(states_are_set_once),
+        T(silent_targets_are_put_out_and_come_back),
         T(older_epochs_are_refused_from_the_first_newer_one_on),
         T(waiting_survives_an_outage_and_can_be_cancelled),
         T(nothing_changes_while_the_meta_is_away),

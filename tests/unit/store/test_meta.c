@@ -158,6 +158,30 @@ static void writes_state_what_they_replace(void **state)
     assert_true(first > third); /* no revision comes back */
 }
 
+static void writes_can_depend_on_the_absence_of_another_key(void **state)
+{
+    struct meta_put_req req = {.key = STR("map"), .value = STR("1"), .revision = META_ANY, .absent = STR("alive/1")};
+    struct meta_put_res res;
+    uint64_t alive;
+    struct wait w;
+
+    (void)state;
+    assert_int_equal(put(STR("alive/1"), STR("x"), 0, &alive), ERR_OK);
+    meta_put(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_CONFLICT);
+    get(STR("map"), ERR_NOT_FOUND);
+    assert_int_equal(drop(STR("alive/1"), alive), ERR_OK);
+    meta_put(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_OK);
+    expect(STR("map"), STR("1"), res.revision);
+    req.revision = res.revision - 1;
+    meta_put(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_CONFLICT); /* the key's own revision counts as ever */
+    req.absent = str_n("\0x", 2);
+    meta_put(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_INVALID_ARGUMENT);
+}
+
 static void of_racing_writers_one_wins(void **state)
 {
     enum { RACERS = 8 };
@@ -376,9 +400,11 @@ static void second_opener_is_refused(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        T(writes_state_what_they_replace), T(of_racing_writers_one_wins), T(keys_and_values_have_limits),
-        T(lists_are_ordered_pages),        T(watchers_are_told_in_order), T(a_leased_key_goes_with_its_lease),
-        T(a_crash_leaves_no_leased_key),   T(reopened_it_goes_on),        T(second_opener_is_refused),
+        T(writes_state_what_they_replace), T(of_racing_writers_one_wins),
+        T(keys_and_values_have_limits),    T(lists_are_ordered_pages),
+        T(watchers_are_told_in_order),     T(a_leased_key_goes_with_its_lease),
+        T(a_crash_leaves_no_leased_key),   T(reopened_it_goes_on),
+        T(second_opener_is_refused),       T(writes_can_depend_on_the_absence_of_another_key),
     };
     int failed = 0;
 
