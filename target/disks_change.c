@@ -352,6 +352,27 @@ void disk_closed(struct disks *d, struct mountpath *m)
 
 /* ---- telling ---- */
 
+static bool is_named(const struct disk_set *s, const struct disk *d)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->disks[i].mountpath == d->mountpath)
+            return true;
+    return false;
+}
+
+/* Those that are not in the set any more, while requests still have them. */
+static void print_closing(const struct disk_set *now, struct buf *out)
+{
+    for (const struct disk_set *s = now->older; s; s = s->older)
+        for (size_t i = 0; !s->closed && i < s->count; i++) {
+            const struct disk_set *newer = now;
+            while (newer != s && (newer->closed || !is_named(newer, &s->disks[i])))
+                newer = newer->older;
+            if (s->disks[i].mountpath && newer == s)
+                buf_addf(out, "%-10s %s\n", "closing", s->disks[i].dir.p);
+        }
+}
+
 void disks_print(struct disks *d, struct buf *out)
 {
     const struct disk_set *s;
@@ -363,6 +384,7 @@ void disks_print(struct disks *d, struct buf *out)
         const char *state = !disk->mountpath ? "disabled" : disk->leaving ? "detaching" : "attached";
         buf_addf(out, "%-10s %s%s\n", state, disk->dir.p, disk->mountpath && disk->behind ? " (behind)" : "");
     }
+    print_closing(s, out);
     if (!s->calm || s->behind)
         buf_addf(out, "moving: %llu objects checked, %llu moved (%llu bytes)%s\n",
                  (unsigned long long)atomic_load(&d->checked), (unsigned long long)atomic_load(&d->moved),
