@@ -1,7 +1,7 @@
 /* job_wide.h - a rebalance's keys in buckets with copies on several targets: what it does for each of them.
  *
- * Shape    for job_scan: `wanted` and `each` by the map of the round. A key that this target leads is settled, with its slices; one that this
- *          target has though it is no member is deleted here, once its lead has told what is right.
+ * Shape    for job_scan: `wanted` and `each` by the map of the round. A key that this target leads is settled, with its slices; one that it has
+ *          though it is no member is dropped (redundant_settle()).
  * Thread   the engine's loop.
  */
 #ifndef SLUICE_TARGET_JOB_WIDE_H

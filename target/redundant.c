@@ -39,7 +39,9 @@ void red_place(struct red_handle *h, const struct bucket_id *bucket, struct str 
     map_members_before(map, bucket->uid, key, width, &before);
     out->moves = before.count > 0;
     out->leads = now.lead >= 0 && str_eq(map->nodes[now.nodes[now.lead]].id, r->self);
+    out->belongs = now.count == 0;
     for (size_t i = 0; i < now.count; i++) {
+        out->belongs |= str_eq(map->nodes[now.nodes[i]].id, r->self);
         if (!is_asked(map, &now, i))
             continue;
         struct red_peer *p = peer_of(out, &map->nodes[now.nodes[i]], r->self);
@@ -49,6 +51,7 @@ void red_place(struct red_handle *h, const struct bucket_id *bucket, struct str 
         out->members++;
     }
     for (size_t i = 0; i < before.count; i++) {
+        out->belongs |= str_eq(map->nodes[before.nodes[i]].id, r->self);
         if (!is_asked(map, &before, i))
             continue;
         struct red_peer *p = peer_of(out, &map->nodes[before.nodes[i]], r->self);
@@ -87,10 +90,20 @@ struct store *red_store(struct red_handle *h, const char id[NODE_ID_LEN], uint64
 
 static step_fn lock_take, lock_taken, lock_end;
 
+static uint64_t red_epoch(const struct red_handle *h)
+{
+    const struct map *map = members_map(h->redundant->members);
+    uint64_t epoch = map->epoch;
+
+    map_release(map);
+    return epoch;
+}
+
 static enum step_next lock_take(struct op *op)
 {
     struct red_lock *l = OP(op, struct red_lock);
 
+    l->epoch = red_epoch(l->handle);
     keylock_take(l->handle->redundant->locks, &l->lock, l->bucket.uid, l->key, KEYLOCK_EXCLUSIVE,
                  op_call(op, lock_taken));
     return STEP_WAIT;
@@ -100,9 +113,11 @@ static enum step_next lock_taken(struct op *op)
 {
     struct red_lock *l = OP(op, struct red_lock);
 
-    l->turn = barrier_let_in(&l->handle->redundant->changes);
-    l->let_in = true;
     red_place(l->handle, &l->bucket, l->key, &l->place);
+    if (l->place.epoch != l->epoch) { /* lets those by who came by the older map: their senders may be asked now */
+        keylock_drop(&l->lock);
+        return op_go(op, lock_take);
+    }
     if (!l->place.leads)
         return op_fail(op, ERR_STALE_EPOCH);
     if (l->place.settled)
@@ -124,22 +139,25 @@ static enum step_next lock_end(struct op *op)
     return STEP_DONE;
 }
 
+void red_lock_drop(struct red_lock *l)
+{
+    if (!l->counted)
+        return;
+    l->counted = false;
+    keylock_drop(&l->lock);
+    barrier_let_out(&l->handle->redundant->changes, l->turn);
+}
+
 static void lock_cancel(void *arg)
 {
     op_cancel(&((struct red_lock *)arg)->op, ERR_CANCELLED);
 }
 
-void red_lock_drop(struct red_lock *l)
-{
-    if (l->let_in)
-        barrier_let_out(&l->handle->redundant->changes, l->turn);
-    l->let_in = false;
-    keylock_drop(&l->lock);
-}
-
 void red_lock_run(struct red_lock *l, struct call *whole)
 {
     l->whole = whole;
+    l->turn = barrier_let_in(&l->handle->redundant->changes);
+    l->counted = true;
     op_start(&l->op, whole->loop, "red_lock", lock_take, lock_end);
     call_on_cancel(whole, lock_cancel, l);
 }
@@ -219,6 +237,7 @@ static enum step_next read_sliced(struct op *op)
     if (e != ERR_OK)
         return op_fail(op, e == ERR_NO_SUCH_KEY ? ERR_CORRUPT : e);
     r->get->body = r->slices.body;
+    r->get->head.info.layout = STR(""); /* the content comes with it, as of any object */
     return op_go(op, read_end);
 }
 
@@ -307,19 +326,40 @@ struct red_move {
     struct redundant_settle_res *res;
     struct call *whole;
     struct keylock lock;
+    uint64_t epoch;
     struct red_place place;
     struct red_settle settle;
+    struct obj_delete_req delete_req;
+    struct obj_delete_res deleted;
 };
 
-static step_fn move_take, move_taken, move_settled, move_end;
+static step_fn move_take, move_taken, move_settled, move_dropped, move_end;
 
 static enum step_next move_take(struct op *op)
 {
     struct red_move *m = OP(op, struct red_move);
 
+    m->epoch = red_epoch(m->handle);
     keylock_take(m->handle->redundant->locks, &m->lock, m->req->bucket.uid, m->req->key, KEYLOCK_EXCLUSIVE,
                  op_call(op, move_taken));
     return STEP_WAIT;
+}
+
+/* It moved away while this node was out. A lead by a newer map would have made that map known here with what it sent. */
+static enum step_next move_drop(struct red_move *m)
+{
+    m->delete_req = (struct obj_delete_req){
+        .arena = m->req->arena, .bucket = m->req->bucket, .key = m->req->key, .cond = COND_INIT};
+    store_obj_delete(m->handle->env.mine, &m->delete_req, &m->deleted, op_call(&m->op, move_dropped));
+    return STEP_WAIT;
+}
+
+static enum step_next move_dropped(struct op *op)
+{
+    struct red_move *m = OP(op, struct red_move);
+
+    m->res->changed = m->deleted.existed;
+    return op_go(op, move_end);
 }
 
 static enum step_next move_taken(struct op *op)
@@ -327,6 +367,12 @@ static enum step_next move_taken(struct op *op)
     struct red_move *m = OP(op, struct red_move);
 
     red_place(m->handle, &m->req->bucket, m->req->key, &m->place);
+    if (m->place.epoch != m->epoch) { /* as in lock_taken() */
+        keylock_drop(&m->lock);
+        return op_go(op, move_take);
+    }
+    if (!m->place.belongs)
+        return move_drop(m);
     if (!m->place.leads)
         return op_go(op, move_end);
     m->settle = (struct red_settle){.handle = m->handle,

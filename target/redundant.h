@@ -59,10 +59,11 @@ struct redundant_settle_res {
 };
 void redundant_settle(struct store *redundant, const struct redundant_settle_req *req, struct redundant_settle_res *res,
                       struct call *call);
+/* Finishes when all has ended that this node let in by an older map than its present one: writes that it led, and imports and deletes that
+ * other leads sent. What it lists then shows all of it; a scan that lists before may miss a key. One at a time. */
+void redundant_quiet(struct store *redundant, struct call *call);
 /* All keys that this node leads were settled in that term (struct map). Any thread. */
 void redundant_clean(struct redundant *r, uint64_t term);
 bool redundant_is_clean(const struct redundant *r, uint64_t term);
-/* Finishes when all changes of keys that this node let in before have ended: from then on none is made by an older map. */
-void redundant_quiet(struct store *redundant, struct call *call);
 
 #endif

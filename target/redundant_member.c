@@ -17,7 +17,6 @@ struct member_op {
     struct call *whole;
     struct keylock lock;
     unsigned turn; /* barrier_let_in() */
-    bool let_in;
 };
 
 static step_fn member_take, member_taken, member_end;
@@ -40,18 +39,21 @@ static enum step_next member_take(struct op *op)
 
     if (e != ERR_OK)
         return op_fail(op, e);
-    keylock_take(m->handle->redundant->locks, &m->lock, m->uid, m->key, m->mode, op_call(op, member_taken));
+    keylock_take(m->handle->redundant->locks, &m->lock, m->uid, m->key, m->mode, op_try(op, member_taken));
+    if (check_epoch(m) !=
+        ERR_OK) /* the map may have come in between, and with it who waits for the sender: not behind it */
+        call_cancel(&op->call);
     return STEP_WAIT;
 }
 
 static enum step_next member_taken(struct op *op)
 {
     struct member_op *m = OP(op, struct member_op);
-    enum err e;
+    enum err e = check_epoch(m);
 
-    m->turn = barrier_let_in(&m->handle->redundant->changes);
-    m->let_in = true;
-    if ((e = check_epoch(m)) != ERR_OK)
+    if (e == ERR_OK)
+        e = op->call.err;
+    if (e != ERR_OK)
         return op_fail(op, e);
     m->ask(m->handle->env.mine, m->req, m->res, op_call(op, member_end));
     return STEP_WAIT;
@@ -61,9 +63,8 @@ static enum step_next member_end(struct op *op)
 {
     struct member_op *m = OP(op, struct member_op);
 
-    if (m->let_in)
-        barrier_let_out(&m->handle->redundant->changes, m->turn);
     keylock_drop(&m->lock);
+    barrier_let_out(&m->handle->redundant->changes, m->turn);
     call_finish(m->whole, op->err);
     return STEP_DONE;
 }
@@ -80,6 +81,7 @@ static void member_start(struct store *store, const struct member_op *what, stru
     *m = *what;
     m->handle = RED(store);
     m->epoch = m->handle->epoch;
+    m->turn = barrier_let_in(&m->handle->redundant->changes);
     op_start(&m->op, m->whole->loop, "red_member", member_take, member_end);
     call_on_cancel(m->whole, member_cancel, m);
 }

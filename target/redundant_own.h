@@ -13,7 +13,9 @@
  *      goes to all. When the lead changes, a term begins: the new lead settles the key before it answers, the newest version of those
  *      who know wins. That write then takes effect late, or never: nobody was told otherwise.
  *   5. A member that does not know (it was out) counts for nothing until it is in sync: what it has is replaced or deleted, be it newer.
- *   6. Locks are taken in one order: the lead's first, then members'. A member refuses what comes by an older map before it waits for its
+ *   6. What a member missed while it was out it may have kept: of keys that moved away meanwhile it is no member any more, so nobody settles it.
+ *      It drops those before it is in sync: else they would count if the key ever came back to it.
+ *   7. Locks are taken in one order: the lead's first, then members'. A member refuses what comes by an older map before it waits for its
  *      lock, so that a new lead that waits for a former one's write is not waited for by it.
  *
  * Thread   the handle's loop.
@@ -34,7 +36,7 @@ struct redundant {
     struct str self;
     struct keylocks *locks;
     _Atomic uint64_t clean; /* the term that is settled here */
-    struct barrier changes; /* of keys: from before the map is looked at until their end */
+    struct barrier changes; /* of keys, and heads: from before the map is looked at until their end */
 };
 
 struct linger;
@@ -70,6 +72,7 @@ struct red_peer {
 struct red_place {
     uint64_t epoch, term;
     bool leads;
+    bool belongs;                         /* this node is a member by one of the placements, in sync or not */
     bool moves;                           /* there is a placement before */
     bool settled;                         /* this node's term is clean and its lease sure: what it has is right */
     bool informed;                        /* of each placement somebody who knows is among the peers */
@@ -133,13 +136,15 @@ struct red_lock {
     struct str key;
     struct call *whole;
     struct keylock lock;
-    unsigned turn; /* barrier_let_in() */
-    bool let_in;
+    uint64_t epoch; /* by which it was asked for */
+    unsigned turn;  /* barrier_let_in() */
+    bool counted;   /* until it is dropped */
     struct red_place place;
     struct red_settle *settle;
 };
 /* `l` zeroed but for handle, arena, bucket, key. ERR_STALE_EPOCH: this node does not lead the key. With ERR_OK the lock is held: red_lock_drop() it. */
 void red_lock_run(struct red_lock *l, struct call *whole);
+/* Harmless when it isn't held; also for who was cancelled and didn't see that it was. */
 void red_lock_drop(struct red_lock *l);
 
 /* ---- the methods in files of their own ---- */

@@ -364,8 +364,7 @@ static enum step_next write_end(struct op *op)
 
     if (op->err == ERR_OK && w->locked)
         let_slices_go(w);
-    if (w->locked)
-        red_lock_drop(&w->lock);
+    red_lock_drop(&w->lock);
     call_finish(w->whole, op->err);
     return STEP_DONE;
 }

@@ -262,6 +262,7 @@ enum err map_settled_width(const struct map *m, unsigned width, const struct map
             (map_share_of(m->shares, m->share_count, (int)i) && may_have_missed(m, (int)i, width > 1 ? width : 2)))
             continue;
         draft_sync(&d, i, SYNC_IN);
+        d.term = d.epoch; /* it leads keys now that others led, whose members may differ by a write that failed */
         changes = true;
     }
     for (size_t i = 0; i < d.n; i++)
