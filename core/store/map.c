@@ -122,18 +122,20 @@ uint32_t map_share_of(const struct map_share *shares, size_t share_count, int no
 
 void draft_from(struct draft *d, const struct map *m)
 {
-    *d = (struct draft){
-        .epoch = m->epoch + 1, .moving_since = m->moving_since, .term = m->term, .n = m->node_count + m->own->gone};
+    *d = (struct draft){.epoch = m->epoch + 1,
+                        .moving_since = m->moving_since,
+                        .term = m->term,
+                        .n = m->node_count + map_gone(m).nodes};
     d->nodes = mem_new((d->n + 1) * sizeof(*d->nodes));
     for (size_t i = 0; i < d->n; i++) {
         d->nodes[i].node = m->nodes[i];
         d->nodes[i].gone = i >= m->node_count;
     }
-    for (size_t i = 0; i < (size_t)m->share_count + m->own->gone_shares; i++) {
+    for (size_t i = 0; i < (size_t)m->share_count + map_gone(m).shares; i++) {
         d->nodes[m->shares[i].node].share = m->shares[i].weight;
         d->nodes[m->shares[i].node].share_zone = m->shares[i].zone;
     }
-    for (size_t i = 0; i < (size_t)m->previous_count + m->own->gone_previous; i++) {
+    for (size_t i = 0; i < (size_t)m->previous_count + map_gone(m).previous; i++) {
         d->nodes[m->previous[i].node].previous = m->previous[i].weight;
         d->nodes[m->previous[i].node].previous_zone = m->previous[i].zone;
     }
@@ -187,9 +189,9 @@ static void build_nodes(struct map_own *own, const struct draft *d, bool gone, s
         at++;
     }
     if (gone) {
-        own->gone = at - own->map.node_count;
-        own->gone_shares = now - own->map.share_count;
-        own->gone_previous = before - own->map.previous_count;
+        own->gone.nodes = at - own->map.node_count;
+        own->gone.shares = now - own->map.share_count;
+        own->gone.previous = before - own->map.previous_count;
     } else {
         own->map.node_count = at;
         own->map.share_count = now;
@@ -215,8 +217,8 @@ const struct map *draft_build(struct draft *d)
                       .own = own};
     build_nodes(own, d, false, nodes, shares, previous);
     build_nodes(own, d, true, nodes, shares, previous);
-    number_zones(shares, (size_t)m->share_count + own->gone_shares);
-    number_zones(previous, (size_t)m->previous_count + own->gone_previous);
+    number_zones(shares, (size_t)m->share_count + own->gone.shares);
+    number_zones(previous, (size_t)m->previous_count + own->gone.previous);
     atomic_init(&own->users, 1);
     free(d->nodes);
     return m;

@@ -93,7 +93,7 @@ static enum err add(const struct map *m, const struct map_node *node, bool may_p
         return ERR_INVALID_ARGUMENT;
     if (map_find(m, node->id) >= 0)
         return ERR_EXISTS;
-    if (m->node_count + m->own->gone >= MAP_NODES_MAX)
+    if (m->node_count + map_gone(m).nodes >= MAP_NODES_MAX)
         return ERR_TOO_LARGE;
     draft_from(&d, m);
     d.nodes[d.n] = (struct draft_node){.node = *node};
@@ -233,12 +233,12 @@ enum err map_remove(const struct map *m, struct str id, const struct map **out)
  * fewest that a key has. Places of nodes that are gone are as good as such nodes. */
 static bool may_have_missed(const struct map *m, int node, unsigned copies)
 {
-    size_t places = (size_t)m->share_count + m->own->gone_shares;
+    size_t places = (size_t)m->share_count + map_gone(m).shares;
     size_t others = (places < copies ? places : copies) - 1; /* of the key, beside the one that is out */
 
     for (unsigned x = 0; x < m->share_count; x++) {
         const struct map_node *out = &m->nodes[m->shares[x].node];
-        size_t missing = m->own->gone_shares;
+        size_t missing = map_gone(m).shares;
         if (out->sync != SYNC_OUT || out->out_since <= m->nodes[node].out_since)
             continue;
         for (unsigned i = 0; i < m->share_count; i++) {

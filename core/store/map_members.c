@@ -66,10 +66,10 @@ static void find(const struct map *m, const struct map_share *shares, size_t sha
 
 void map_members(const struct map *m, uint64_t bucket_uid, struct str key, size_t want, struct map_members *out)
 {
-    find(m, m->shares, m->share_count, m->own->gone_shares, bucket_uid, key, want, out);
+    find(m, m->shares, m->share_count, map_gone(m).shares, bucket_uid, key, want, out);
 }
 
 void map_members_before(const struct map *m, uint64_t bucket_uid, struct str key, size_t want, struct map_members *out)
 {
-    find(m, m->previous, m->previous_count, m->own->gone_previous, bucket_uid, key, want, out);
+    find(m, m->previous, m->previous_count, map_gone(m).previous, bucket_uid, key, want, out);
 }

@@ -12,14 +12,23 @@
 #include "base/mem.h"
 #include "store/map.h"
 
+/* How many there are of gone nodes, behind the others of a map. */
+struct map_gone {
+    uint16_t nodes, shares, previous;
+};
+
 struct map_own {
     struct map map;
     struct arena arena; /* holds all it points to */
-    uint16_t gone_shares,
-        gone_previous; /* shares of gone nodes, behind the others; their nodes are behind the others, too */
-    uint16_t gone;
+    struct map_gone gone;
     atomic_uint users;
 };
+
+/* Of a map that was not built here, none. */
+static inline struct map_gone map_gone(const struct map *m)
+{
+    return m->own ? m->own->gone : (struct map_gone){0};
+}
 
 struct draft_node {
     struct map_node node;
