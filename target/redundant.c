@@ -503,6 +503,11 @@ struct store *redundant_store(struct redundant *r, const struct redundant_env *e
     return &red_handle_new(r, env, &ops)->store;
 }
 
+const struct slices_env *redundant_slices(struct store *redundant)
+{
+    return &RED(redundant)->slices;
+}
+
 struct redundant *redundant_new(struct members *members, struct str self)
 {
     struct redundant *r = NEW(struct redundant);

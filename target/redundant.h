@@ -42,6 +42,9 @@ struct store *redundant_store(struct redundant *r, const struct redundant_env *e
 /* What leads ask this node as a member of a key ("/rpc/1/member/..."): its own store, where imports and deletes hold the key's lock
  * and look at the map once more when they have it (`epoch` by redundant_member_at()), and heads wait for writes that are let in. */
 struct store *redundant_member(struct redundant *r, const struct redundant_env *env);
+/* For whoever looks after slices; lives as long as the handle. */
+struct slices_env;
+const struct slices_env *redundant_slices(struct store *redundant);
 /* The epoch of the request whose call comes next; ERR_STALE_EPOCH is decided against it. */
 void redundant_member_at(struct store *member, uint64_t epoch);
 

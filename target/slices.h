@@ -101,6 +101,23 @@ struct slices_delete_req {
 };
 void slices_delete(const struct slices_env *env, const struct slices_delete_req *req, struct call *call);
 
+/* ---- one slice of this node ---- */
+
+/* Makes a damaged one anew out of the others, if the record names it. ERR_CORRUPT: too few of the others are left. */
+struct slices_repair_req {
+    struct arena *arena;
+    struct bucket_id bucket; /* the objects' */
+    struct store *all;       /* tells records: the whole cluster (shard.h) */
+    struct str slice_key;
+    const struct object_info *info; /* of what is here */
+};
+struct slices_repair_res {
+    bool repaired;
+    uint64_t bytes;
+};
+void slices_repair(const struct slices_env *env, const struct slices_repair_req *req, struct slices_repair_res *res,
+                   struct call *call);
+
 /* ---- litter ---- */
 
 /* Of this node's own slices in a bucket, a page: removes those that no record names or that belong elsewhere, and which are older than any

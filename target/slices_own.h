@@ -102,4 +102,9 @@ struct slice_check {
 };
 void slice_check_run(struct slice_check *c, struct call *whole);
 
+/* Whether a record has that slice at this node; a layout of a later format is believed to. With true *v is the version, unless its layout
+ * can't be read: then v->env is NULL. */
+bool slice_is_named(const struct slices_env *env, struct bucket_id bucket, const struct object_info *record,
+                    const struct slices_name *name, struct version *v);
+
 #endif

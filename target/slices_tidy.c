@@ -72,33 +72,14 @@ static enum step_next tidy_own(struct op *op)
     return STEP_WAIT;
 }
 
-static bool is_here(const struct tidying *t, const struct place *p)
-{
-    return p->exists && str_eq(str_n(p->id, NODE_ID_LEN), t->env->self);
-}
-
-/* Whether the record that was found has its slice here. A record of a later format is believed to. */
-static bool is_named(const struct tidying *t)
-{
-    struct version v;
-    struct places places;
-
-    if (t->record.info.layout.n == 0)
-        return false;
-    if (version_init(&v, t->env, t->req->bucket, t->name.key, t->record.info.layout) != ERR_OK)
-        return true;
-    if (v.id != t->name.id || t->name.slice >= version_slices(&v))
-        return false;
-    version_places(&v, &places);
-    return is_here(t, &places.now[t->name.slice]) || is_here(t, &places.before[t->name.slice]);
-}
-
 static enum step_next tidy_record(struct op *op)
 {
     struct tidying *t = OP(op, struct tidying);
+    struct version v;
     enum err e = op->call.err;
 
-    if ((e != ERR_OK && e != ERR_NO_SUCH_KEY) || (e == ERR_OK && is_named(t)))
+    if ((e != ERR_OK && e != ERR_NO_SUCH_KEY) ||
+        (e == ERR_OK && slice_is_named(t->env, t->req->bucket, &t->record.info, &t->name, &v)))
         return op_go(op, tidy_next);
     log_info(STR_NONE, "slice is litter", "key=%s slice=" STR_FMT, log_quote(t->name.key), STR_ARG(t->own_req.key));
     t->delete_req = (struct obj_delete_req){

@@ -338,6 +338,37 @@ static void litter_is_removed_once_it_is_old(void **state)
     assert_int_equal(tidy(INT64_MAX).removed, own);
 }
 
+static void a_node_makes_its_own_slice_anew(void **state)
+{
+    struct slices_repair_req req = {.arena = &sk.kit.arena, .bucket = sk.kit.bucket, .all = cluster.nodes[0].memory};
+    struct slices_repair_res res;
+    struct kit_call c = {0};
+    struct memobject *own = NULL;
+
+    (void)state;
+    for (unsigned i = 0; i < 100 && !own; i++) { /* some object has a slice here */
+        sk.key = arena_printf(&sk.kit.arena, "key %u", i);
+        assert_err(slices_put(SIZE, 60), ERR_OK);
+        for (unsigned slice = 0; slice < all() && !own; slice++)
+            if (slices_node(slice) == 0 && (own = slices_on(0, slice)) != NULL)
+                slices_damage(0, slice);
+    }
+    assert_non_null(own);
+    own->refs++;
+    req.slice_key = own->key;
+    req.info = &own->info;
+    slices_repair(&sk.env, &req, &res, kit_begin(&sk.kit, &c));
+    assert_err(kit_wait(&sk.kit, &c), ERR_OK);
+    assert_true(res.repaired && res.bytes == own->info.size);
+    expect_ranges();
+    /* of an object that is gone nothing is */
+    assert_err(kit_delete(&sk.kit, sk.key), ERR_OK);
+    slices_repair(&sk.env, &req, &res, kit_begin(&sk.kit, &c));
+    assert_err(kit_wait(&sk.kit, &c), ERR_OK);
+    assert_false(res.repaired);
+    memobject_unref(own);
+}
+
 static void cancelled_at_any_turn_leaves_nothing(void **state)
 {
     struct slices_settle_res settled;
@@ -409,6 +440,7 @@ int main(void)
         TEST_BOTH(slices_follow_a_placement_that_changes),
         TEST_BOTH(a_version_can_be_deleted),
         TEST_BOTH(litter_is_removed_once_it_is_old),
+        TEST_BOTH(a_node_makes_its_own_slice_anew),
         TEST_BOTH(cancelled_at_any_turn_leaves_nothing),
     };
     int failed;
