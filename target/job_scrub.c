@@ -108,8 +108,7 @@ static enum step_next look_verified(struct op *op)
         return op_fail(op, op->call.err);
     const struct job_env *env = l->scrub->job.env;
     if (l->scrub->slices) {
-        l->slice_req = (struct slices_repair_req){l->key->arena, slices_bucket(l->key->bucket), env->all, l->key->key,
-                                                  &l->res.info};
+        l->slice_req = (struct slices_repair_req){l->key->arena, slices_bucket(l->key->bucket), env->all, l->key->key};
         slices_repair(redundant_slices(env->redundant), &l->slice_req, &l->slice, op_call(op, look_rebuilt));
         return STEP_WAIT;
     }

@@ -109,7 +109,6 @@ struct slices_repair_req {
     struct bucket_id bucket; /* the objects' */
     struct store *all;       /* tells records: the whole cluster (shard.h) */
     struct str slice_key;
-    const struct object_info *info; /* of what is here */
 };
 struct slices_repair_res {
     bool repaired;

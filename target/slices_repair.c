@@ -30,20 +30,31 @@ struct repairing {
     struct call *whole;
     struct slices_name name;
     struct version version;
-    struct obj_head_req head_req;
-    struct obj_head_res head;
+    struct obj_head_req own_req, head_req;
+    struct obj_head_res own, head;
     struct slice_rebuild rebuild;
     struct body_check check;
     struct obj_put_req put_req;
     struct obj_put_res put;
 };
 
-static step_fn repair_ask, repair_asked, repair_rebuilt, repair_put, repair_end;
+static step_fn repair_look, repair_ask, repair_asked, repair_rebuilt, repair_put, repair_end;
+
+/* Its record says whose it is. */
+static enum step_next repair_look(struct op *op)
+{
+    struct repairing *r = OP(op, struct repairing);
+
+    r->own_req = (struct obj_head_req){
+        .arena = r->req->arena, .bucket = slices_bucket(r->req->bucket), .key = r->req->slice_key, .cond = COND_INIT};
+    store_obj_head(r->env->mine, &r->own_req, &r->own, op_call(op, repair_ask));
+    return STEP_WAIT;
+}
 
 static enum step_next repair_ask(struct op *op)
 {
     struct repairing *r = OP(op, struct repairing);
-    enum err e = slices_parse(r->req->slice_key, r->req->info, &r->name);
+    enum err e = slices_parse(r->req->slice_key, &r->own.info, &r->name);
 
     if (e != ERR_OK)
         return op_fail(op, e);
@@ -116,6 +127,6 @@ void slices_repair(const struct slices_env *env, const struct slices_repair_req 
     r->res = res;
     r->whole = whole;
     *res = (struct slices_repair_res){0};
-    op_start(&r->op, env->loop, "slices_repair", repair_ask, repair_end);
+    op_start(&r->op, env->loop, "slices_repair", repair_look, repair_end);
     call_on_cancel(whole, repair_cancel, r);
 }

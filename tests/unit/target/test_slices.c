@@ -356,7 +356,6 @@ static void a_node_makes_its_own_slice_anew(void **state)
     assert_non_null(own);
     own->refs++;
     req.slice_key = own->key;
-    req.info = &own->info;
     slices_repair(&sk.env, &req, &res, kit_begin(&sk.kit, &c));
     assert_err(kit_wait(&sk.kit, &c), ERR_OK);
     assert_true(res.repaired && res.bytes == own->info.size);
