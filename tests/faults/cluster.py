@@ -83,6 +83,7 @@ class Cluster:
             raise RuntimeError("etcd is not installed")
         self.home = Path(tempfile.mkdtemp(prefix="sluice-cluster-"))
         self.lease, self.extra, self.network = lease, list(extra), network
+        self.lease_s = float(lease.removesuffix("s"))
         self.etcds = self._etcds(etcds)
         self.targets: list[Process] = []
         self.gateways: list[Process] = []

@@ -78,3 +78,13 @@ class Run:
             while not all(n["alive"] for n in self.cluster.view(g)["nodes"]):
                 assert time.monotonic() < deadline, f"a target stays away: {self.cluster.view(g)}"
                 time.sleep(0.1)
+
+    def refused(self) -> int:
+        return sum(c.refused for c in self.crowd.clients)
+
+    def wait_synced(self, wait=60.0):
+        """Until every target has what was written while it was away."""
+        deadline = time.monotonic() + wait
+        while not all(n["alive"] and n["sync"] == "in" for n in self.cluster.view()["nodes"]):
+            assert time.monotonic() < deadline, f"a target does not catch up: {self.cluster.view()}"
+            time.sleep(0.1)
