@@ -76,7 +76,10 @@ static enum step_next seek_next(struct op *op)
         red_complete(s->handle, s->complete, s->res, NULL, op_call(op, seek_end));
         return STEP_WAIT;
     }
-    return op_fail(op, s->missing ? ERR_UNAVAILABLE : ERR_NO_SUCH_UPLOAD);
+    if (s->missing)
+        return op_fail(op, ERR_UNAVAILABLE);
+    s->ask(s->handle->env.mine, s->req, s->res, op_call(op, seek_end)); /* it knows why: the bucket may be gone */
+    return STEP_WAIT;
 }
 
 static struct store *holder(struct seek_op *s)

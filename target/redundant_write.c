@@ -166,14 +166,16 @@ static struct call *head_own(struct write_op *w, struct call *call)
     return call;
 }
 
-static enum err decide(struct write_op *w, enum err found)
+typedef enum err cond_fn(const struct cond *, const struct object_info *current);
+
+static enum err decide(struct write_op *w, enum err found, cond_fn *check)
 {
     if (found != ERR_OK && found != ERR_NO_SUCH_KEY)
         return found;
     w->there = found == ERR_OK;
     if (w->lock.place.members < redundancy_min_copies(w->bucket.redundancy))
         return ERR_UNAVAILABLE;
-    return cond_check_write(w->cond, w->there ? &w->head.info : NULL);
+    return check(w->cond, w->there ? &w->head.info : NULL);
 }
 
 /* ---- the gate ---- */
@@ -214,7 +216,7 @@ static enum step_next gate_decide(struct op *op)
 {
     struct write_op *w = write_of(op);
     struct gate_visit *v = w->visit.visit;
-    enum err e = decide(w, op->call.err);
+    enum err e = decide(w, op->call.err, cond_check_write);
 
     if (e != ERR_OK)
         return op_fail(op, e);
@@ -470,7 +472,7 @@ static enum step_next bring_locked(struct op *op)
 static enum step_next bring_decide(struct op *op)
 {
     struct bring *b = OP(op, struct bring);
-    enum err e = decide(b->write, op->call.err);
+    enum err e = decide(b->write, op->call.err, cond_check_write);
 
     if (e != ERR_OK)
         return op_fail(op, e);
@@ -731,12 +733,8 @@ static enum step_next delete_locked(struct op *op)
 static enum step_next delete_decide(struct op *op)
 {
     struct write_op *w = OP(op, struct write_op);
-    enum err e = decide(w, op->call.err);
+    enum err e = decide(w, op->call.err, cond_check_delete);
 
-    if (e == ERR_PRECONDITION && !w->there) { /* as every store says it */
-        store_obj_delete(w->handle->env.mine, w->req, w->res, op_call(op, write_end));
-        return STEP_WAIT;
-    }
     if (e != ERR_OK)
         return op_fail(op, e);
     return push_all(w, push_delete, op_try(op, delete_pushed));

@@ -76,7 +76,7 @@ struct map {
     uint16_t previous_count;
     uint64_t moving_since; /* epoch that began the move; epochs of changes meanwhile are of the same move. 0 = none */
     uint64_t
-        term; /* epoch of the last change of a placement, or of a sync but from catching to in: keys may have to be settled since.
+        term; /* epoch of the last change of a placement or of a sync: leads may have changed, keys may have to be settled since.
                       * In the record "term"; a record without it: its epoch */
     struct map_own *own; /* map.c's */
 };
@@ -141,7 +141,8 @@ MUST_USE enum err map_set_sync(const struct map *m, struct str id, enum node_syn
 MUST_USE enum err map_remove(const struct map *m, struct str id, const struct map **out);
 /* All objects are where they belong: drops `previous` and the nodes that were leaving, begins the move that was waiting; who was catching
  * up is in sync, unless a node that is still out went out later and there may be keys that only those have who are not in sync: their
- * newest version is there. `width`: the fewest copies on several nodes that any bucket has; 0 = not known, 2.
+ * newest version is there. That begins a term. A move goes on while so many nodes of the placement before are out that some keys may be on
+ * none of the others. `width`: the fewest copies on several nodes that any bucket has; 0 = not known, 2.
  * ERR_CONFLICT: nothing is being moved, and nobody could be in sync now. */
 MUST_USE enum err map_settled_width(const struct map *m, unsigned width, const struct map **out);
 MUST_USE static inline enum err map_settled(const struct map *m, const struct map **out)

@@ -251,22 +251,35 @@ static bool may_have_missed(const struct map *m, int node, unsigned copies)
     return false;
 }
 
+/* What only nodes have that are out can't have been moved. */
+static bool is_move_over(const struct map *m, unsigned copies)
+{
+    size_t missing = 0;
+
+    for (unsigned i = 0; i < m->previous_count; i++)
+        missing += m->nodes[m->previous[i].node].sync == SYNC_OUT;
+    return m->moving_since > 0 && (missing == 0 || missing + map_gone(m).shares < copies);
+}
+
 enum err map_settled_width(const struct map *m, unsigned width, const struct map **out)
 {
-    bool changes = m->moving_since > 0;
+    unsigned copies = width > 1 ? width : 2;
+    bool moved = is_move_over(m, copies), caught = false;
     struct draft d;
 
     draft_from(&d, m);
     for (unsigned i = 0; i < m->node_count; i++) {
         if (m->nodes[i].sync != SYNC_CATCHING ||
-            (map_share_of(m->shares, m->share_count, (int)i) && may_have_missed(m, (int)i, width > 1 ? width : 2)))
+            (map_share_of(m->shares, m->share_count, (int)i) && may_have_missed(m, (int)i, copies)))
             continue;
         draft_sync(&d, i, SYNC_IN);
-        d.term = d.epoch; /* it leads keys now that others led, whose members may differ by a write that failed */
-        changes = true;
+        caught = true;
     }
-    for (size_t i = 0; i < d.n; i++)
+    for (size_t i = 0; i < d.n && moved; i++)
         d.nodes[i].previous = 0;
-    d.moving_since = 0;
-    return draft_end(&d, true, changes ? ERR_OK : ERR_CONFLICT, out);
+    if (moved)
+        d.moving_since = 0;
+    if (caught) /* it leads keys now that others led, whose members may differ by a write that failed */
+        d.term = d.epoch;
+    return draft_end(&d, true, moved || caught ? ERR_OK : ERR_CONFLICT, out);
 }

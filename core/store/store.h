@@ -299,7 +299,7 @@ struct bucket_purge_req {
     bool seal;
 };
 struct bucket_purge_res {
-    uint64_t removed; /* objects and uploads */
+    uint64_t removed; /* objects and uploads; of several copies each */
 };
 
 /* ---- the vtable ---- */

@@ -26,6 +26,7 @@ struct contract_env {
     bool persistent; /* what was acknowledged is there after close() and open() */
     bool far;        /* behind a connection: who cancels a write doesn't learn how it ended */
     unsigned skip;
+    unsigned copies; /* of every object, as a purge counts them; 0 = 1 */
     void *arg;
 };
 
