@@ -309,7 +309,8 @@ M(obj_get)
 M(obj_delete)
 M(obj_import)
 M(obj_list)
-M(upload_create) M(upload_part) M(upload_abort) M(upload_list) M(part_list) M(bucket_purge)
+M(upload_create)
+M(upload_part) M(upload_abort) M(upload_list) M(part_list) M(bucket_purge)
 #undef M
 #define M(m)                                                                                                           \
     static void slow_##m(struct store *store, const struct m##_req *req, struct m##_res *res, struct call *c)          \
