@@ -304,13 +304,10 @@ static struct slow *slow_new(struct store *store, red_ask_fn *ask, const void *r
         struct slow *s = slow_new(store, red_ask_##m, req, res, c);                                                    \
         loop_defer(red.loop, &s->post);                                                                                \
     }
-M(obj_head)
-M(obj_get)
-M(obj_delete)
-M(obj_import)
-M(obj_list)
-M(upload_create)
-M(upload_part) M(upload_abort) M(upload_list) M(part_list) M(bucket_purge)
+/* clang-format off */
+M(obj_head) M(obj_get) M(obj_delete) M(obj_import) M(obj_list) M(upload_create) M(upload_part) M(upload_abort)
+M(upload_list) M(part_list) M(bucket_purge)
+/* clang-format on */
 #undef M
 #define M(m)                                                                                                           \
     static void slow_##m(struct store *store, const struct m##_req *req, struct m##_res *res, struct call *c)          \
@@ -324,7 +321,9 @@ M(upload_part) M(upload_abort) M(upload_list) M(part_list) M(bucket_purge)
         own->gate = s->inner ? &s->gate : NULL;                                                                        \
         loop_defer(red.loop, &s->post);                                                                                \
     }
-    M(obj_put) M(obj_copy) M(upload_complete)
+    /* clang-format off */
+M(obj_put) M(obj_copy) M(upload_complete)
+/* clang-format on */
 #undef M
 
         static const struct store_ops slow_ops = {.name = "slow",
