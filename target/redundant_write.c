@@ -333,12 +333,22 @@ static void let_slices_go(struct write_op *w)
     timer_set(h->store.loop, &l->timer, SLICES_LINGER_MS);
 }
 
+/* What is being deleted just now is waited for: it works with the handle. */
 void red_linger_end(struct red_handle *h)
 {
-    while (h->lingerers) {
-        timer_cancel(h->store.loop, &h->lingerers->timer);
-        linger_free(h->lingerers);
+    struct linger *next;
+
+    for (struct linger *l = h->lingerers; l; l = next) {
+        next = l->next;
+        if (call_is_pending(&l->call)) {
+            call_cancel(&l->call);
+            continue;
+        }
+        timer_cancel(h->store.loop, &l->timer);
+        linger_free(l);
     }
+    while (h->lingerers)
+        loop_turn(h->store.loop, 100);
 }
 
 /* ---- put, copy, complete: the own store's method with a gate ---- */
