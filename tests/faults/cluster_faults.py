@@ -110,7 +110,7 @@ def paused(args) -> str:
         return run.crowd.text()
 
 
-CHECKS = {f.__name__.replace("_", "-"): f for f in (kill_one, lose_one, kill_all_targets, etcd_away, paused, membership.membership, membership.interrupted, membership.scrub, cut.cut, partition.partitions)}
+CHECKS = {f.__name__.replace("_", "-"): f for f in (kill_one, lose_one, kill_all_targets, etcd_away, paused, membership.membership, membership.interrupted, membership.scrub, membership.mend, cut.cut, partition.partitions)}
 
 
 def main():
