@@ -19,7 +19,7 @@ static enum err refuse_mirror(struct redundancy r, char why[BUCKET_WHY_MAX])
 {
     char text[REDUNDANCY_TEXT_MAX];
 
-    snprintf(why, BUCKET_WHY_MAX, "redundancy " STR_FMT " is not implemented: a target keeps one copy of an object",
+    snprintf(why, BUCKET_WHY_MAX, "redundancy " STR_FMT " is not implemented in clusters: use replicas=N",
              STR_ARG(redundancy_text(r, text)));
     return ERR_NOT_IMPLEMENTED;
 }
@@ -41,11 +41,14 @@ enum err bucket_fits_machine(size_t disks, struct redundancy r, char why[BUCKET_
 {
     char text[REDUNDANCY_TEXT_MAX];
 
-    (void)disks;
-    if (r.kind == REDUNDANCY_NONE)
+    if (r.kind == REDUNDANCY_NONE || (r.kind == REDUNDANCY_MIRROR && r.data <= disks))
         return ERR_OK;
-    if (r.kind == REDUNDANCY_MIRROR)
-        return refuse_mirror(r, why);
+    if (r.kind == REDUNDANCY_MIRROR) {
+        snprintf(why, BUCKET_WHY_MAX,
+                 "redundancy " STR_FMT " needs %u data directories, the server was started with %zu",
+                 STR_ARG(redundancy_text(r, text)), r.data, disks);
+        return ERR_INVALID_REQUEST;
+    }
     snprintf(why, BUCKET_WHY_MAX, "redundancy " STR_FMT " needs the targets of a cluster, and this is one server",
              STR_ARG(redundancy_text(r, text)));
     return ERR_INVALID_REQUEST;

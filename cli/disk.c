@@ -44,10 +44,14 @@ static int hear(int fd)
     struct str rest = buf_str(&text), first = str_split(&rest, '\n');
     if (str_eq(first, STR("ok")))
         printf(STR_FMT, STR_ARG(rest));
-    else if (str_eq(first, STR("error")))
-        code = command_fail(STR_FMT, STR_ARG(str_split(&rest, '\n')));
     else
-        code = command_fail("the server ended before it answered");
+        code = EXIT_FAILURE;
+    if (code != EXIT_SUCCESS && str_eq(first, STR("error"))) {
+        first = str_split(&rest, '\n');
+        command_fail(STR_FMT, STR_ARG(first));
+    } else if (code != EXIT_SUCCESS) {
+        command_fail("the server ended before it answered");
+    }
     buf_release(&text);
     return code;
 }

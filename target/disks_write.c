@@ -18,6 +18,7 @@ struct disk_write {
     /* the method under way */
     struct disk_use *began; /* the set by which its mountpath was chosen */
     struct mountpath *on;   /* where it runs; NULL: wherever the key belongs */
+    bool makes;             /* an object, of which the bucket wants all copies */
     bool any;               /* a Complete: wherever its upload is */
     enum { FOR_CREATE, FOR_WRITE, FOR_DELETE } what;
     struct cond cond;
@@ -115,6 +116,8 @@ static enum step_next enter_set(struct op *op)
     w->use = u;
     if ((e = find_lead(w, u->set)) != ERR_OK)
         return op_fail(op, e);
+    if (w->makes && w->rank_count < w->copies) /* there are not so many mountpaths any more */
+        return op_fail(op, ERR_UNAVAILABLE);
     /* it was begun on a mountpath where the key does not belong any more */
     if (w->on && !w->any && w->on != u->set->disks[w->lead].mountpath)
         return op_fail(op, ERR_UNAVAILABLE);
@@ -351,6 +354,7 @@ static enum err choose_begin(struct disk_write *w)
     enum err e;
 
     w->began = disk_pin_for(w->handle, w->arena);
+    w->makes = true;
     if ((e = find_lead(w, w->began->set)) != ERR_OK)
         return e;
     w->on = w->began->set->disks[w->lead].mountpath;
@@ -661,6 +665,7 @@ void disks_obj_import(struct store *s, const struct obj_import_req *req, struct 
     struct disk_write *w = write_new(s, req->arena, &req->bucket, req->key, c);
 
     w->import_in = req;
+    w->makes = true;
     w->res = res;
     op_start(&w->op, c->loop, "disks_import", import_begin, write_end);
     call_on_cancel(c, write_cancel, w);
@@ -690,6 +695,7 @@ void disks_upload_create(struct store *s, const struct upload_create_req *req, s
     struct disk_write *w = write_new(s, req->arena, &req->bucket, req->key, c);
 
     w->create = req;
+    w->makes = true;
     w->what = FOR_CREATE;
     w->res = res;
     op_start(&w->op, c->loop, "disks_create", create_begin, write_end);

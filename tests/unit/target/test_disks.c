@@ -384,6 +384,21 @@ static void mirror_restores_copies_on_others(void **state)
     end(f);
 }
 
+static void mirror_wants_all_its_disks(void **state)
+{
+    struct local_fixture *f = begin_mirror(2);
+
+    (void)state;
+    change(f, DISK_DISABLE, 1);
+    put_all(f, 1);
+    change(f, DISK_DETACH_LOST, 1);
+    settle(f);
+    check_all(f, 1);
+    assert_int_equal(t_put(f, 1, "k", STR("x")), ERR_UNAVAILABLE);
+    assert_int_equal(t_delete(f, 1, "k", NULL), ERR_OK);
+    end(f);
+}
+
 static int flip_byte(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
     (void)st;
@@ -537,6 +552,7 @@ int main(void)
         cmocka_unit_test(lost_disk_can_be_given_up),
         cmocka_unit_test(mirror_survives_each_disk),
         cmocka_unit_test(mirror_restores_copies_on_others),
+        cmocka_unit_test(mirror_wants_all_its_disks),
         cmocka_unit_test(damaged_copy_is_read_elsewhere_and_repaired),
         cmocka_unit_test(nothing_is_lost_while_disks_come_and_go),
         cmocka_unit_test(nor_of_mirrors),
