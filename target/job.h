@@ -17,6 +17,7 @@
 #include "base/doc.h"
 #include "base/op.h"
 #include "store/buckets.h"
+#include "store/jobs.h"
 #include "store/members.h"
 #include "store/remote.h"
 #include "target/local.h"
@@ -91,33 +92,11 @@ MUST_USE enum err jobs_open(const struct job_env *env, struct jobs **out);
 /* Kinds are told to stop; their parts go on when the process is back. Before `meta` is closed. */
 void jobs_close(struct jobs *j);
 
-/* ---- for gateways, the command line and kinds that begin by themselves: only meta is needed ---- */
+/* ---- for gateways, the command line and kinds that begin by themselves: only meta is needed (store/jobs.h) ---- */
 
-struct job_start_req {
-    struct arena *arena;
-    struct str kind;
-    struct str id;   /* empty: a new one is made */
-    struct str spec; /* JSON object; empty: {} */
-    struct str started_by;
-};
-struct job_start_res {
-    struct str id;
-};
 /* ERR_INVALID_ARGUMENT: unknown kind, or its check failed. */
 void job_start(struct meta *meta, const struct job_start_req *req, struct job_start_res *res, struct call *call);
-struct job_stop_req {
-    struct arena *arena;
-    struct str id;
-};
 void job_stop(struct meta *meta, const struct job_stop_req *req, struct call *call);
-/* A JSON text about one job, or {"jobs":[...]} of all when `id` is empty. */
-struct job_look_req {
-    struct arena *arena;
-    struct str id;
-};
-struct job_look_res {
-    struct str json;
-};
 void job_look(struct meta *meta, const struct job_look_req *req, struct job_look_res *res, struct call *call);
 
 #endif

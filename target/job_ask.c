@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "base/json.h"
 #include "target/job_own.h"
 
@@ -65,11 +67,17 @@ static enum step_next start_check(struct op *op)
 {
     struct start_op *s = OP(op, struct start_op);
     const struct job_start_req *req = s->req;
-    char why[DOC_WHY_MAX] = "";
+    char *why = s->res->why;
     enum err e;
 
+    why[0] = '\0';
     s->kind = job_kind_find(req->kind);
-    if (!s->kind || !s->kind->startable || (req->id.n && !is_id(req->id)))
+    if (!s->kind || !s->kind->startable) {
+        snprintf(why, DOC_WHY_MAX, "there is no kind of job \"%.64s\" that can be started",
+                 arena_printf(req->arena, STR_FMT, STR_ARG(req->kind)).p);
+        return op_fail(op, ERR_INVALID_ARGUMENT);
+    }
+    if (req->id.n && !is_id(req->id))
         return op_fail(op, ERR_INVALID_ARGUMENT);
     if (js_read(req->arena, req->spec.n ? req->spec : STR("{}"), &s->spec, why) != ERR_OK || s->spec->kind != DOC_MAP)
         return op_fail(op, ERR_INVALID_ARGUMENT);

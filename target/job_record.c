@@ -131,42 +131,12 @@ static void write_number(struct buf *b, struct str key, uint64_t value)
     js_u64(b, value);
 }
 
-static void write_scalar(struct buf *b, const struct doc *d)
-{
-    uint64_t n;
-
-    if (!d->quoted && d->text.n == 0)
-        js_null(b);
-    else if (!d->quoted && str_to_u64(d->text, UINT64_MAX, &n))
-        js_u64(b, n);
-    else if (!d->quoted && (str_eq(d->text, STR("true")) || str_eq(d->text, STR("false"))))
-        js_bool(b, d->text.n == 4);
-    else
-        js_str(b, d->text);
-}
-
-/* As it was read; trees are not deeper than DOC_DEPTH_MAX. */
-static void write_doc(struct buf *b, const struct doc *d)
-{
-    if (d->kind == DOC_SCALAR) {
-        write_scalar(b, d);
-        return;
-    }
-    (d->kind == DOC_MAP ? js_object : js_array)(b);
-    for (const struct doc *c = d->first; c; c = c->next) {
-        if (d->kind == DOC_MAP)
-            js_key(b, c->key);
-        write_doc(b, c);
-    }
-    (d->kind == DOC_MAP ? js_end_object : js_end_array)(b);
-}
-
 void job_record_json(struct buf *b, const struct job_record *r)
 {
     write_text(b, STR("id"), r->id);
     write_text(b, STR("kind"), r->kind);
     js_key(b, STR("spec"));
-    write_doc(b, r->spec);
+    js_doc(b, r->spec);
     write_text(b, STR("started_by"), r->started_by);
     write_number(b, STR("created_ms"), r->created_ms);
     write_text(b, STR("state"), job_state_name(r->state));

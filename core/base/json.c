@@ -203,3 +203,45 @@ void js_null(struct buf *b)
     separate(b);
     buf_add_z(b, "null");
 }
+
+void js_raw(struct buf *b, struct str json)
+{
+    separate(b);
+    buf_add_str(b, json);
+}
+
+static bool is_number(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!(s.p[i] >= '0' && s.p[i] <= '9') && !(s.n > 1 && memchr("+-.eE", s.p[i], 5)))
+            return false;
+    return s.n > 0 && (s.p[0] == '-' || (s.p[0] >= '0' && s.p[0] <= '9'));
+}
+
+static void write_scalar(struct buf *b, const struct doc *d)
+{
+    if (!d->quoted && d->text.n == 0)
+        js_null(b);
+    else if (!d->quoted && is_number(d->text))
+        js_raw(b, d->text);
+    else if (!d->quoted && (str_eq(d->text, STR("true")) || str_eq(d->text, STR("false"))))
+        js_bool(b, d->text.n == 4);
+    else
+        js_str(b, d->text);
+}
+
+/* Trees are not deeper than DOC_DEPTH_MAX. */
+void js_doc(struct buf *b, const struct doc *d)
+{
+    if (d->kind == DOC_SCALAR) {
+        write_scalar(b, d);
+        return;
+    }
+    (d->kind == DOC_MAP ? js_object : js_array)(b);
+    for (const struct doc *c = d->first; c; c = c->next) {
+        if (d->kind == DOC_MAP)
+            js_key(b, c->key);
+        js_doc(b, c);
+    }
+    (d->kind == DOC_MAP ? js_end_object : js_end_array)(b);
+}

@@ -35,5 +35,9 @@ void js_u64(struct buf *b, uint64_t v);
 void js_i64(struct buf *b, int64_t v);
 void js_bool(struct buf *b, bool v);
 void js_null(struct buf *b);
+/* A tree as it was read. */
+void js_doc(struct buf *b, const struct doc *d);
+/* A JSON text, taken as it is. */
+void js_raw(struct buf *b, struct str json);
 
 #endif

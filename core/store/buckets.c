@@ -1,6 +1,5 @@
-#include "buckets.h"
+#include "store/buckets_own.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -9,24 +8,7 @@
 #include "base/op.h"
 
 #define PREFIX STR("bucket/")
-enum { RECORD_FORMAT = 1, RECORD_MAX = 4096 };
-
-struct record {
-    struct arena arena; /* holds the strs */
-    struct bucket bucket;
-    uint64_t revision;
-};
-
-struct buckets {
-    struct meta *meta;
-    pthread_rwlock_t lock;
-    struct {                     /* guarded by lock */
-        struct record **records; /* by name */
-        size_t n, cap;
-        size_t wide;       /* records of buckets with copies on several nodes */
-        uint64_t revision; /* the last that the watch told: an older answer to a put of our own is out of date */
-    } locked;
-};
+enum { RECORD_FORMAT = 1 };
 
 /* ---- records ---- */
 
@@ -51,6 +33,10 @@ static void record_encode(const struct bucket *b, struct buf *out)
     js_str(out, b->owner);
     js_key(out, STR("redundancy"));
     js_str(out, redundancy_text(b->id.redundancy, redundancy));
+    if (b->props.n) {
+        js_key(out, STR("props"));
+        js_raw(out, b->props);
+    }
     js_end_object(out);
 }
 
@@ -70,8 +56,23 @@ static bool redundancy_decode(const struct doc *d, struct redundancy *out)
     return !doc_get(d, STR("redundancy")) || redundancy_parse(text, out) == ERR_OK;
 }
 
-/* The strs of *b live in the arena. Members that this version does not know are left alone: nothing here writes a
- * record again. */
+static enum err props_decode(struct arena *arena, const struct doc *props, struct bucket *b)
+{
+    struct buf text = BUF_INIT(BUCKET_PROPS_MAX);
+    enum err e;
+
+    if (!props || props->kind != DOC_MAP)
+        return ERR_OK;
+    js_doc(&text, props);
+    if ((e = buf_err(&text)) == ERR_OK) {
+        b->props = arena_str(arena, buf_str(&text));
+        b->members = str_eq(text_of(props, STR("members")), STR("true"));
+    }
+    buf_release(&text);
+    return e;
+}
+
+/* The strs of *b live in the arena. */
 enum err bucket_parse(struct arena *arena, struct str name, struct str value, struct bucket *b)
 {
     char why[DOC_WHY_MAX] = "";
@@ -90,7 +91,7 @@ enum err bucket_parse(struct arena *arena, struct str name, struct str value, st
                          .created_ns = (int64_t)created,
                          .region = text_of(d, STR("region")),
                          .owner = text_of(d, STR("owner"))};
-    return ERR_OK;
+    return props_decode(arena, doc_get(d, STR("props")), b);
 }
 
 static void bucket_copy(struct arena *arena, struct bucket *out, const struct bucket *from)
@@ -99,6 +100,7 @@ static void bucket_copy(struct arena *arena, struct bucket *out, const struct bu
     out->id.name = arena_str(arena, from->id.name);
     out->region = arena_str(arena, from->region);
     out->owner = arena_str(arena, from->owner);
+    out->props = arena_str(arena, from->props);
 }
 
 /* ---- the table ---- */
@@ -117,14 +119,14 @@ static size_t seek(const struct buckets *t, struct str name)
     return low;
 }
 
-static struct record *find(const struct buckets *t, struct str name)
+static struct bucket_record *find(const struct buckets *t, struct str name)
 {
     size_t at = seek(t, name);
 
     return at < t->locked.n && str_eq(t->locked.records[at]->bucket.id.name, name) ? t->locked.records[at] : NULL;
 }
 
-static void record_free(struct record *r)
+static void record_free(struct bucket_record *r)
 {
     arena_release(&r->arena);
     free(r);
@@ -144,7 +146,7 @@ static void remove_name(struct buckets *t, struct str name)
 
 static void insert(struct buckets *t, const struct bucket *b, uint64_t revision)
 {
-    struct record *r = NEW(struct record);
+    struct bucket_record *r = NEW(struct bucket_record);
     size_t at = seek(t, b->id.name);
 
     bucket_copy(&r->arena, &r->bucket, b);
@@ -159,9 +161,7 @@ static void insert(struct buckets *t, const struct bucket *b, uint64_t revision)
     t->locked.wide += redundancy_is_wide(b->id.redundancy);
 }
 
-/* A change that took effect in meta; `b` NULL: removed. Not told: it was ours, and when the watch is past it the table
- * is right already or newer. */
-static void apply(struct buckets *t, struct str name, const struct bucket *b, uint64_t revision, bool told)
+void buckets_apply(struct buckets *t, struct str name, const struct bucket *b, uint64_t revision, bool told)
 {
     pthread_rwlock_wrlock(&t->lock);
     if (told || revision > t->locked.revision) {
@@ -181,9 +181,9 @@ static void on_change(void *arg, struct str key, struct str value, uint64_t revi
     struct bucket b;
 
     if (removed)
-        apply(arg, name, NULL, revision, true);
+        buckets_apply(arg, name, NULL, revision, true);
     else if (bucket_parse(&arena, name, value, &b) == ERR_OK)
-        apply(arg, name, &b, revision, true);
+        buckets_apply(arg, name, &b, revision, true);
     arena_release(&arena);
 }
 
@@ -214,7 +214,7 @@ static uint64_t random_uid(void)
     return uid;
 }
 
-static struct str key_of(struct arena *arena, struct str name)
+struct str bucket_key(struct arena *arena, struct str name)
 {
     return arena_printf(arena, STR_FMT STR_FMT, STR_ARG(PREFIX), STR_ARG(name));
 }
@@ -225,15 +225,18 @@ static enum step_next create_put(struct op *op)
     struct bucket b = {.id = {random_uid(), c->req->name, c->req->redundancy},
                        .created_ns = clock_wall_ns(),
                        .region = c->req->region,
-                       .owner = c->req->owner};
+                       .owner = c->req->owner,
+                       .props = c->req->props};
 
     bucket_copy(c->req->arena, &c->bucket, &b);
-    buf_init(&c->record, RECORD_MAX);
+    buf_init(&c->record, BUCKET_RECORD_MAX);
     record_encode(&c->bucket, &c->record);
     enum err e = buf_err(&c->record);
+    if (e == ERR_OK && b.props.n) /* what the members of the settings mean, and that they are an object */
+        e = bucket_parse(c->req->arena, b.id.name, buf_str(&c->record), &c->bucket);
     if (e != ERR_OK)
         return op_fail(op, e);
-    c->put = (struct meta_put_req){.key = key_of(c->req->arena, c->req->name), .value = buf_str(&c->record)};
+    c->put = (struct meta_put_req){.key = bucket_key(c->req->arena, c->req->name), .value = buf_str(&c->record)};
     meta_put(c->t->meta, &c->put, &c->written, op_try(op, create_known));
     return STEP_WAIT;
 }
@@ -243,7 +246,7 @@ static enum step_next create_known(struct op *op)
     struct create_op *c = OP(op, struct create_op);
 
     if (op->call.err == ERR_OK) {
-        apply(c->t, c->req->name, &c->bucket, c->written.revision, false);
+        buckets_apply(c->t, c->req->name, &c->bucket, c->written.revision, false);
         c->res->bucket = c->bucket;
         return op_go(op, create_end);
     }
@@ -314,7 +317,7 @@ static enum step_next delete_purge(struct op *op)
 {
     struct delete_op *d = OP(op, struct delete_op);
 
-    d->purge = (struct bucket_purge_req){.arena = d->req->arena, .bucket = d->bucket.id};
+    d->purge = (struct bucket_purge_req){.arena = d->req->arena, .bucket = d->bucket.id, .objects = d->req->objects};
     store_bucket_purge(d->req->store, &d->purge, &d->purged, op_call(op, delete_record));
     return STEP_WAIT;
 }
@@ -323,8 +326,8 @@ static enum step_next delete_record(struct op *op)
 {
     struct delete_op *d = OP(op, struct delete_op);
 
-    d->put =
-        (struct meta_put_req){.key = key_of(d->req->arena, d->bucket.id.name), .revision = d->revision, .remove = true};
+    d->put = (struct meta_put_req){
+        .key = bucket_key(d->req->arena, d->bucket.id.name), .revision = d->revision, .remove = true};
     meta_put(d->t->meta, &d->put, &d->written, op_try(op, delete_known));
     return STEP_WAIT;
 }
@@ -334,7 +337,7 @@ static enum step_next delete_known(struct op *op)
     struct delete_op *d = OP(op, struct delete_op);
 
     if (op->call.err == ERR_OK) {
-        apply(d->t, d->bucket.id.name, NULL, d->written.revision, false);
+        buckets_apply(d->t, d->bucket.id.name, NULL, d->written.revision, false);
         return op_go(op, delete_end);
     }
     d->failed = op->call.err;
@@ -386,7 +389,7 @@ void buckets_delete(struct buckets *t, const struct bucket_delete_req *req, stru
     (void)res;
     *d = (struct delete_op){.t = t, .req = req, .whole = whole};
     pthread_rwlock_rdlock(&t->lock);
-    const struct record *r = find(t, req->name);
+    const struct bucket_record *r = find(t, req->name);
     if (r) {
         bucket_copy(req->arena, &d->bucket, &r->bucket);
         d->revision = r->revision;
@@ -406,7 +409,7 @@ void buckets_delete(struct buckets *t, const struct bucket_delete_req *req, stru
 enum err buckets_find(struct buckets *t, struct arena *arena, struct str name, struct bucket *b)
 {
     pthread_rwlock_rdlock(&t->lock);
-    const struct record *r = find(t, name);
+    const struct bucket_record *r = find(t, name);
     if (r)
         bucket_copy(arena, b, &r->bucket);
     pthread_rwlock_unlock(&t->lock);
@@ -428,6 +431,9 @@ void buckets_list(struct buckets *t, struct arena *arena, struct str prefix, str
     size_t at = seek(t, str_cmp(prefix, after) > 0 ? prefix : after);
     if (at < t->locked.n && str_eq(t->locked.records[at]->bucket.id.name, after))
         at++;
+    if (!bucket_is_system(prefix)) /* whose names sort before all others */
+        while (at < t->locked.n && bucket_is_system(t->locked.records[at]->bucket.id.name))
+            at++;
     size_t end = at;
     while (end < t->locked.n && end - at < max && str_starts(t->locked.records[end]->bucket.id.name, prefix))
         end++;
@@ -455,7 +461,7 @@ static enum step_next look_ask(struct op *op)
 {
     struct look_op *l = OP(op, struct look_op);
 
-    l->get = (struct meta_get_req){l->req->arena, key_of(l->req->arena, l->req->name)};
+    l->get = (struct meta_get_req){l->req->arena, bucket_key(l->req->arena, l->req->name)};
     meta_get(l->t->meta, &l->get, &l->got, op_try(op, look_told));
     return STEP_WAIT;
 }
@@ -468,7 +474,7 @@ static enum step_next look_told(struct op *op)
     if (e == ERR_OK)
         e = bucket_parse(l->req->arena, l->req->name, l->got.value, &l->res->bucket);
     if (e == ERR_OK)
-        apply(l->t, l->req->name, &l->res->bucket, l->got.revision, false);
+        buckets_apply(l->t, l->req->name, &l->res->bucket, l->got.revision, false);
     if (e != ERR_OK)
         return op_fail(op, e == ERR_NOT_FOUND ? ERR_NO_SUCH_BUCKET : e);
     return op_go(op, look_end);

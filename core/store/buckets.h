@@ -2,7 +2,7 @@
  *
  * Shape    a table ordered by name under a reader lock, kept current by a meta watch; changes are compare-and-swaps in meta.
  *          Record: key "bucket/<name>", value {"format":1,"uid":"<hex>","created_ns":n,"region":"...","owner":"...",
- *          "redundancy":"ec=4+2"}.
+ *          "redundancy":"ec=4+2","props":{...}}.
  * Owns     struct bucket values are copies into the caller's arena.
  * Errors   ERR_NO_SUCH_BUCKET, ERR_BUCKET_OWNED, ERR_BUCKET_EXISTS, ERR_BUCKET_NOT_EMPTY, ERR_UNAVAILABLE.
  * Thread   shared by all loops; calls finish on their own loop.
@@ -18,7 +18,16 @@ struct bucket {
     int64_t created_ns;
     struct str region; /* as in the LocationConstraint, empty = us-east-1 */
     struct str owner;  /* access key or user that created it */
+    struct str
+        props; /* JSON object of settings, bounded by BUCKET_PROPS_MAX; empty = {}. What each member means: bucket_props.h */
+    bool members; /* of props: what is in archives is shown as keys, "shard.tar/name" */
 };
+enum { BUCKET_PROPS_MAX = 16384 };
+/* Buckets whose names begin with this are the system's own: never listed to clients, and no client can name them. */
+static inline bool bucket_is_system(struct str name)
+{
+    return name.n > 0 && name.p[0] == '.';
+}
 
 /* A record as it is in meta, for who reads it there himself; the strs of *b live in `arena`. ERR_CORRUPT: it is none, and was logged. */
 MUST_USE enum err bucket_parse(struct arena *arena, struct str name, struct str value, struct bucket *b);
@@ -47,6 +56,7 @@ struct bucket_create_req {
     struct arena *arena;
     struct str name, region, owner;
     struct redundancy redundancy;
+    struct str props; /* JSON object; empty: {} */
 };
 struct bucket_create_res {
     struct bucket bucket; /* also filled on ERR_BUCKET_OWNED / ERR_BUCKET_EXISTS */
@@ -54,10 +64,26 @@ struct bucket_create_res {
 /* The cache shows it before the call finishes. */
 void buckets_create(struct buckets *, const struct bucket_create_req *, struct bucket_create_res *, struct call *);
 
+/* Changes settings: `change` is a JSON object whose members replace those of the same name; null removes one. Compare-and-swap,
+ * repeated when others were faster. The cache shows it before the call finishes. ERR_NO_SUCH_BUCKET, ERR_INVALID_ARGUMENT (not an
+ * object), ERR_TOO_LARGE. */
+struct bucket_set_props_req {
+    struct arena *arena;
+    struct str name;
+    struct str change;
+    bool replace; /* `change` is all there will be */
+};
+struct bucket_set_props_res {
+    struct bucket bucket;
+};
+void buckets_set_props(struct buckets *, const struct bucket_set_props_req *, struct bucket_set_props_res *,
+                       struct call *);
+
 struct bucket_delete_req {
     struct arena *arena;
     struct store *store; /* asked to purge: refuses when not empty */
     struct str name;
+    bool objects; /* with all that is in it; otherwise ERR_BUCKET_NOT_EMPTY */
 };
 struct bucket_delete_res {
     char unused;

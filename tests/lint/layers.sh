@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# layers: who may include whom. base <- http <- store <- {s3api, etl} <- {gateway (s3api), target (etl)} <- {cli, main.c},
+# layers: who may include whom. base <- http <- store <- archive <- {s3api, etl} <- {gateway (s3api), target (etl)} <- {cli, main.c},
 # and each third-party header has one owner.
 . "$(dirname "$0")/sources.sh"
 
@@ -10,11 +10,12 @@ allowed()
     core/base) echo '^base/' ;;
     core/http) echo '^(base|http)/' ;;
     core/store) echo '^(base|http|store)/' ;;
+    core/archive) echo '^(base|http|store|archive)/' ;;
     # of http and store only what a request, a body and a store are
-    s3api | etl) echo "^(base/|$1/|http/(message|url)\.h|store/(store|object|meta|buckets)\.h)" ;;
-    gateway) echo '^(base|http|store|s3api|gateway)/' ;;
-    target) echo '^(base|http|store|etl|target)/' ;;
-    cli) echo '^(base|http|store|s3api|etl|gateway|target|cli)/' ;;
+    s3api | etl) echo "^(base/|$1/|archive/|http/(message|url)\.h|store/(store|object|meta|buckets|jobs)\.h)" ;;
+    gateway) echo '^(base|http|store|archive|s3api|gateway)/' ;;
+    target) echo '^(base|http|store|archive|etl|target)/' ;;
+    cli) echo '^(base|http|store|archive|s3api|etl|gateway|target|cli)/' ;;
     *) echo '.' ;; # main.c, role*.c, tests, bench
     esac
 }
@@ -32,7 +33,9 @@ owners='
 ^isa-l               core/base/(hash|crc64)\.c|core/store/erasure(_coder)?\.c
 ^libxml/             s3api/xml[a-z_]*\.[ch]
 ^curl/               core/http/client\.c
-^archive(_entry)?\.h target/archive_[a-z]*\.c
+^archive(_entry)?\.h core/archive/arc_[a-z_]*\.c
+^(zlib|zstd|lz4(frame)?)\.h core/archive/arc_[a-z_]*\.c
+^pcre2\.h             core/archive/arc_select\.c
 ^cmocka\.h           tests/unit/unit\.h
 '
 
@@ -58,10 +61,10 @@ while IFS=: read -r f line include; do
 done < <(grep -nE '^[ 	]*#[ 	]*include[ 	]' -- "${files[@]}")
 
 # the same order for the libraries that CMake links
-for folder in core/base core/http core/store s3api etl gateway target cli; do
+for folder in core/base core/http core/store core/archive s3api etl gateway target cli; do
     [ -f "$folder/CMakeLists.txt" ] || continue
     may=$(allowed "$folder")
-    for lib in $(sed -n '/target_link_libraries/,/)/p' "$folder/CMakeLists.txt" | tr ' ()' '\n\n\n' | grep -xE 'base|http|store|s3api|etl|gateway|target|cli'); do
+    for lib in $(sed -n '/target_link_libraries/,/)/p' "$folder/CMakeLists.txt" | tr ' ()' '\n\n\n' | grep -xE 'base|http|store|archive|s3api|etl|gateway|target|cli'); do
         [ "$lib" = "${folder#core/}" ] || [[ $lib/ =~ $may || $may == *"$lib/"* ]] || complain "$folder/CMakeLists.txt: may not link $lib"
     done
 done

@@ -1,0 +1,61 @@
+/* arc_pack.h - objects and members, one after the other, as one archive that is streamed.
+ *
+ * Shape    a source. It asks for entries one by one, opens some ahead, and gives the archive's bytes in the order asked (or as they
+ *          become ready). Small content that is ready is read into memory ahead, within window_bytes; large content is passed through at
+ *          its turn (of plain TARs file ranges stay file ranges). Compressed formats and ZIP are encoded on the cpu pool.
+ * Units    bytes.
+ * Owns     what `next` fills in lives until `done` was told about that entry.
+ * Errors   an entry that fails is told to `done`, which decides: leave it out, put an empty member in its place, or fail the source
+ *          with that error. Content that fails or ends after its header was sent fails the source: an archive is never silently short.
+ * Thread   the loop's.
+ * Source   POSIX.1-2017 pax; APPNOTE.TXT (ZIP64, stored entries, data descriptors); facts of AIStore's get-batch.
+ */
+#ifndef SLUICE_ARCHIVE_ARC_PACK_H
+#define SLUICE_ARCHIVE_ARC_PACK_H
+
+#include "archive/arcs.h"
+
+struct arc_entry {
+    struct str name; /* in the archive that is made */
+    struct bucket_id bucket;
+    struct str key;
+    struct str member;      /* of the archive `key`; empty: the object itself */
+    enum arc_format format; /* of that archive; ARC_NONE: by name, then magic */
+    struct range range;     /* of the content; RANGE_ALL */
+    struct etag if_match;   /* n == 0: any */
+    struct str bytes;       /* p != NULL: this is the content, nothing is read (and bucket is not needed) */
+    void *tag;              /* the caller's */
+};
+
+enum arc_verdict { ARC_FAIL, ARC_LEAVE_OUT, ARC_EMPTY };
+
+struct arc_pack_conf {
+    struct loop *loop;
+    struct arcs *arcs; /* and through it the store and the pool */
+    enum arc_format format;
+    unsigned window;       /* entries that are open at a time; 0: 16 */
+    uint64_t window_bytes; /* of content in memory; 0: 4 MiB */
+    bool as_ready;         /* out of order: whatever is ready first */
+    /* The next entry, or *end. May wait; one call at a time. `out` is zeroed. */
+    void (*next)(void *arg, struct arc_entry *out, bool *end, struct call *call);
+    /* The outcome of an entry, in the order in which they are in the archive: before its first byte is given with ERR_OK (size: of the
+     * content), or with what kept it out. With ARC_EMPTY an empty member named *name (which `done` may replace) takes its place.
+     * May be NULL: all errors fail. */
+    enum arc_verdict (*done)(void *arg, const struct arc_entry *e, enum err err, uint64_t size, struct str *name);
+    /* One more member behind the last, made when all others were told to `done` (a report, for instance). False: none. May be NULL. */
+    bool (*last)(void *arg, struct str *name, struct str *bytes);
+    void (*close)(void *arg); /* with the source; may be NULL */
+    void *arg;
+};
+/* `conf` is copied. */
+struct source *arc_pack_open(const struct arc_pack_conf *conf);
+
+/* The header blocks of a TAR member (with a pax header before it where ustar can't say it), for whoever writes TARs piece by piece. */
+MUST_USE enum err arc_tar_head(struct buf *out, struct str name, uint64_t size, int64_t mtime_s);
+static inline uint64_t arc_tar_padding(uint64_t size)
+{
+    return (512 - size % 512) % 512;
+}
+enum { ARC_TAR_TRAILER = 1024 };
+
+#endif
