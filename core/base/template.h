@@ -6,6 +6,7 @@
  *            C      %06d = 0, 1, 2, ... without end: only where the caller bounds it
  *          A text without ranges is itself once; callers treat it as a prefix where AIStore does (template_is_plain()).
  * Owns     texts are borrowed from the arena.
+ *          A text has one of these styles: braces win over "@", that over "%".
  * Errors   ERR_INVALID_ARGUMENT: unbalanced braces, a step of 0, more than TEMPLATE_MAX names; `why`: a sentence.
  * Thread   any; pure.
  * Source   Bash manual, "Brace Expansion"; AIStore docs, "batch operations".
@@ -40,7 +41,7 @@ static inline bool template_is_plain(const struct template *t)
 {
     return t->count == 0;
 }
-/* Name i of them, i < names. ERR_KEY_TOO_LONG: longer than TEMPLATE_NAME_MAX. */
+/* Name i of them, i < names, instead of what is in `out`. ERR_KEY_TOO_LONG: longer than TEMPLATE_NAME_MAX. */
 MUST_USE enum err template_name(const struct template *t, uint64_t i, struct buf *out);
 
 #endif
