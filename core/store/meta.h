@@ -30,6 +30,10 @@ struct meta_put_req {
     uint64_t revision; /* the one to replace; 0 = must not exist; META_ANY = whatever is there */
     bool remove;       /* delete instead; value is ignored */
     struct str absent; /* not empty: only while that key is not there, or ERR_CONFLICT */
+    /* not empty: another key, which the same write removes when it has this revision: both or nothing, ERR_CONFLICT.
+     * Watchers are told of the removal first, with the same revision. */
+    struct str vacates;
+    uint64_t vacates_revision;
 };
 struct meta_put_res {
     uint64_t revision;

@@ -201,7 +201,7 @@ static void settle(struct put *p)
     if (p->answer.succeeded) {
         p->revision = p->mark->revision = p->answer.header.revision;
         put_end(p, ERR_OK);
-    } else if (found == p->mark->revision && (p->req->revision != META_ANY || p->req->absent.n)) {
+    } else if (found == p->mark->revision && (p->req->revision != META_ANY || p->req->absent.n || p->req->vacates.n)) {
         put_end(p, ERR_CONFLICT); /* the key it was, then */
     } else if (mark->count && str_eq(mark->kvs[0].value, str_n(p->nonce, NONCE_LEN))) {
         p->revision = p->mark->revision = found;
@@ -237,7 +237,7 @@ static void write_begin(struct put *p)
 {
     struct meta_etcd *m = p->trip.m;
     struct arena arena = ARENA_INIT;
-    struct etcd_txn_query q = {.compares = 1, .successes = 2, .failures = 1};
+    struct etcd_txn_query q = {.compares = 1, .failures = 1};
     struct str key = etcd_full_key(m, &arena, p->req->key);
 
     p->mark = mark_take(m->marks);
@@ -248,8 +248,13 @@ static void write_begin(struct put *p)
         q.compare[q.compares++] = (struct etcd_compare){key, p->req->revision, ETCD_REVISION_IS};
     if (p->req->absent.n)
         q.compare[q.compares++] = (struct etcd_compare){etcd_full_key(m, &arena, p->req->absent), 0, ETCD_REVISION_IS};
-    q.success[0] = (struct etcd_op){p->req->remove ? ETCD_DELETE : ETCD_PUT, key, p->req->value, 0};
-    q.success[1] = (struct etcd_op){ETCD_PUT, mark, str_n(p->nonce, NONCE_LEN), p->mark->set->lease};
+    if (p->req->vacates.n) {
+        struct str vacated = etcd_full_key(m, &arena, p->req->vacates);
+        q.compare[q.compares++] = (struct etcd_compare){vacated, p->req->vacates_revision, ETCD_REVISION_IS};
+        q.success[q.successes++] = (struct etcd_op){ETCD_DELETE, vacated, STR_NONE, 0};
+    }
+    q.success[q.successes++] = (struct etcd_op){p->req->remove ? ETCD_DELETE : ETCD_PUT, key, p->req->value, 0};
+    q.success[q.successes++] = (struct etcd_op){ETCD_PUT, mark, str_n(p->nonce, NONCE_LEN), p->mark->set->lease};
     q.failure[0] = (struct etcd_op){ETCD_GET, mark, STR_NONE, 0};
     buf_reset(&p->trip.body);
     etcd_write_txn(&p->trip.body, &q);

@@ -94,7 +94,7 @@ struct etcd_op {
     uint64_t lease;
 };
 struct etcd_txn_query {
-    struct etcd_compare compare[3];
+    struct etcd_compare compare[4];
     struct etcd_op success[ETCD_OPS_MAX], failure[ETCD_OPS_MAX];
     uint32_t compares, successes, failures;
 };

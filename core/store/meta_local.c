@@ -229,6 +229,8 @@ static enum err write_record(struct meta_local *m, const struct meta_put_req *re
         buf_add_str(&record, req->value);
         kv_batch_put(b, req->key, buf_str(&record));
     }
+    if (req->vacates.n)
+        kv_batch_delete(b, req->vacates);
     batch_number(b, KEY_REVISION, revision);
     batch_mark(b, req->key, mark);
     enum err e = kv_write(m->kv, b, true);
@@ -239,19 +241,23 @@ static enum err write_record(struct meta_local *m, const struct meta_put_req *re
 
 static enum err put_locked(struct meta_local *m, const struct meta_put_req *req, enum mark mark, uint64_t *revision)
 {
-    uint64_t current, other = 0;
+    uint64_t current, other = 0, vacated = 0;
     enum err e = current_revision(m, req->key, &current);
 
     if (e == ERR_OK && req->absent.n)
         e = current_revision(m, req->absent, &other);
+    if (e == ERR_OK && req->vacates.n)
+        e = current_revision(m, req->vacates, &vacated);
     if (e != ERR_OK)
         return e;
-    if (other || (req->revision != META_ANY && req->revision != current))
+    if (other || vacated != req->vacates_revision || (req->revision != META_ANY && req->revision != current))
         return ERR_CONFLICT;
     *revision = m->locked.revision + 1;
     if ((e = write_record(m, req, *revision, mark)) != ERR_OK)
         return e;
     m->locked.revision = *revision;
+    if (req->vacates.n)
+        metawatch_tell(m->locked.watches, req->vacates, STR_NONE, *revision, true);
     if (!req->remove || current) /* removing nothing is no change */
         metawatch_tell(m->locked.watches, req->key, req->value, *revision, req->remove);
     return ERR_OK;

@@ -85,16 +85,25 @@ static void insert(struct meta_memory *m, size_t at, struct entry *n)
     m->locked.n++;
 }
 
+static void remove_entry(struct meta_memory *m, struct str key)
+{
+    size_t at = seek(m, key);
+    struct entry *gone = m->locked.entries[at];
+
+    m->locked.n--;
+    memmove(m->locked.entries + at, m->locked.entries + at + 1, (m->locked.n - at) * sizeof(*m->locked.entries));
+    entry_free(gone);
+}
+
 static void apply(struct meta_memory *m, const struct meta_put_req *req, struct entry *current)
 {
+    if (req->vacates.n)
+        remove_entry(m, req->vacates);
     size_t at = seek(m, req->key);
 
     if (req->remove) {
-        if (!current)
-            return;
-        m->locked.n--;
-        memmove(m->locked.entries + at, m->locked.entries + at + 1, (m->locked.n - at) * sizeof(*m->locked.entries));
-        entry_free(current);
+        if (current)
+            remove_entry(m, req->key);
         return;
     }
     if (!current)
@@ -107,6 +116,13 @@ static void apply(struct meta_memory *m, const struct meta_put_req *req, struct 
     current->revision = m->locked.revision;
 }
 
+static bool may_vacate(const struct meta_memory *m, const struct meta_put_req *req)
+{
+    const struct entry *other = req->vacates.n ? find(m, req->vacates) : NULL;
+
+    return !req->vacates.n || (other && other->revision == req->vacates_revision);
+}
+
 static enum err put_now(struct meta_memory *m, const struct meta_put_req *req, struct meta_put_res *res)
 {
     enum err e = meta_check_put(req);
@@ -117,10 +133,14 @@ static enum err put_now(struct meta_memory *m, const struct meta_put_req *req, s
         e = ERR_CONFLICT;
     if (e == ERR_OK && req->absent.n && find(m, req->absent))
         e = ERR_CONFLICT;
+    if (e == ERR_OK && !may_vacate(m, req))
+        e = ERR_CONFLICT;
     if (e == ERR_OK) {
         bool told = !req->remove || current; /* removing nothing is no change */
         res->revision = ++m->locked.revision;
         apply(m, req, current);
+        if (req->vacates.n)
+            metawatch_tell(m->locked.watches, req->vacates, STR_NONE, res->revision, true);
         if (told)
             metawatch_tell(m->locked.watches, req->key, req->value, res->revision, req->remove);
     }

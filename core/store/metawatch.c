@@ -52,5 +52,10 @@ enum err meta_check_put(const struct meta_put_req *req)
         return ERR_TOO_LARGE;
     if (req->absent.n && meta_check_key(req->absent) != ERR_OK)
         return ERR_INVALID_ARGUMENT;
+    if (!req->vacates.n && req->vacates_revision)
+        return ERR_INVALID_ARGUMENT;
+    if (req->vacates.n &&
+        (meta_check_key(req->vacates) != ERR_OK || str_eq(req->vacates, req->key) || !req->vacates_revision))
+        return ERR_INVALID_ARGUMENT;
     return meta_check_key(req->key);
 }

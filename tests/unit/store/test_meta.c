@@ -309,6 +309,39 @@ static void watchers_are_told_in_order(void **state)
     expect_told(STR("w/1=a;w/2=b;w/1=c;w/2-;"));
 }
 
+static void one_write_moves_a_value_to_another_key(void **state)
+{
+    struct meta_put_req req = {.key = STR("move/b"), .value = STR("v"), .vacates = STR("move/a")};
+    struct meta_put_res res;
+    struct wait w;
+    uint64_t a, b;
+
+    (void)state;
+    buf_init(&told, 1000);
+    meta_put(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_INVALID_ARGUMENT); /* a revision must be stated */
+    assert_int_equal(put(STR("move/a"), STR("v"), 0, &a), ERR_OK);
+    req.vacates_revision = a + 1000;
+    meta_put(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_CONFLICT);
+    get(STR("move/b"), ERR_NOT_FOUND);
+    expect(STR("move/a"), STR("v"), a);
+    assert_int_equal(put(STR("move/b"), STR("other"), 0, &b), ERR_OK);
+    req.vacates_revision = a;
+    meta_put(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_CONFLICT); /* the new key is taken */
+    expect(STR("move/a"), STR("v"), a);
+    assert_int_equal(drop(STR("move/b"), b), ERR_OK);
+    assert_int_equal(meta_watch(env.meta, STR("move/"), tell, &told), ERR_OK);
+    meta_put(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_OK);
+    expect(STR("move/b"), STR("v"), res.revision);
+    get(STR("move/a"), ERR_NOT_FOUND);
+    meta_put(env.meta, &req, &res, begin(&w));
+    assert_int_equal(end(&w), ERR_CONFLICT); /* nothing to move any more */
+    expect_told(STR("move/a=v;move/a-;move/b=v;"));
+}
+
 static void a_leased_key_goes_with_its_lease(void **state)
 {
     struct meta_lease_req req = {STR("alive/1"), STR("me"), 5};
@@ -400,11 +433,17 @@ static void second_opener_is_refused(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        T(writes_state_what_they_replace), T(of_racing_writers_one_wins),
-        T(keys_and_values_have_limits),    T(lists_are_ordered_pages),
-        T(watchers_are_told_in_order),     T(a_leased_key_goes_with_its_lease),
-        T(a_crash_leaves_no_leased_key),   T(reopened_it_goes_on),
-        T(second_opener_is_refused),       T(writes_can_depend_on_the_absence_of_another_key),
+        T(writes_state_what_they_replace),
+        T(of_racing_writers_one_wins),
+        T(keys_and_values_have_limits),
+        T(lists_are_ordered_pages),
+        T(watchers_are_told_in_order),
+        T(a_leased_key_goes_with_its_lease),
+        T(a_crash_leaves_no_leased_key),
+        T(reopened_it_goes_on),
+        T(second_opener_is_refused),
+        T(writes_can_depend_on_the_absence_of_another_key),
+        T(one_write_moves_a_value_to_another_key),
     };
     int failed = 0;
 
