@@ -346,7 +346,19 @@ static enum step_next delete_known(struct op *op)
     return STEP_WAIT;
 }
 
-/* Unless another delete was faster, the bucket goes on and must take writes again. */
+/* Under another name. */
+static bool has_uid(struct buckets *t, uint64_t uid)
+{
+    bool has = false;
+
+    pthread_rwlock_rdlock(&t->lock);
+    for (size_t i = 0; i < t->locked.n && !has; i++)
+        has = t->locked.records[i]->bucket.id.uid == uid;
+    pthread_rwlock_unlock(&t->lock);
+    return has;
+}
+
+/* Unless another delete was faster, the bucket goes on, maybe renamed, and must take writes again. */
 static enum step_next delete_look(struct op *op)
 {
     struct delete_op *d = OP(op, struct delete_op);
@@ -355,8 +367,10 @@ static enum step_next delete_look(struct op *op)
 
     if (op->call.err == ERR_OK && bucket_parse(d->req->arena, d->bucket.id.name, d->got.value, &now) == ERR_OK)
         gone = now.id.uid != d->bucket.id.uid;
-    if (gone)
+    if (gone && !has_uid(d->t, d->bucket.id.uid))
         return op_fail(op, ERR_NO_SUCH_BUCKET);
+    if (gone)
+        d->failed = ERR_NO_SUCH_BUCKET;
     d->purge.unseal = true;
     store_bucket_purge(d->req->store, &d->purge, &d->purged, op_try(op, delete_unsealed));
     return STEP_WAIT;

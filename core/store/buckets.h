@@ -79,6 +79,17 @@ struct bucket_set_props_res {
 void buckets_set_props(struct buckets *, const struct bucket_set_props_req *, struct bucket_set_props_res *,
                        struct call *);
 
+/* Gives a bucket another name: its uid and with it all that it holds stay. One write to meta moves the record, so that a crash leaves it
+ * under exactly one of the names. ERR_NO_SUCH_BUCKET, ERR_BUCKET_EXISTS: the new name is taken. */
+struct bucket_rename_req {
+    struct arena *arena;
+    struct str name, to;
+};
+struct bucket_rename_res {
+    struct bucket bucket; /* with its new name */
+};
+void buckets_rename(struct buckets *, const struct bucket_rename_req *, struct bucket_rename_res *, struct call *);
+
 struct bucket_delete_req {
     struct arena *arena;
     struct store *store; /* asked to purge: refuses when not empty */
@@ -89,7 +100,7 @@ struct bucket_delete_res {
     char unused;
 };
 /* Seals the bucket in the store, removes the record; a crash in between leaves an empty bucket that can be used or deleted again.
- * When the record can't be removed the bucket is unsealed. */
+ * When the record can't be removed, or was renamed meanwhile, the bucket is unsealed. */
 void buckets_delete(struct buckets *, const struct bucket_delete_req *, struct bucket_delete_res *, struct call *);
 
 /* Whether there is a bucket with copies on several nodes, from the cache. Any thread. */

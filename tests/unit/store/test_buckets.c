@@ -124,6 +124,73 @@ static void second_creation_tells_whose_it_is(void **state)
     assert_true(str_eq(again.owner, STR("me")));
 }
 
+static enum err rename_bucket(const char *name, const char *to, struct bucket *out)
+{
+    struct bucket_rename_req req = {&arena, str_z(name), str_z(to)};
+    struct bucket_rename_res res = {0};
+    struct wait w;
+
+    buckets_rename(buckets, &req, &res, begin(&w));
+    enum err e = end(&w);
+    *out = res.bucket;
+    return e;
+}
+
+static void a_renamed_bucket_keeps_all_but_its_name(void **state)
+{
+    struct bucket made, other, found;
+    struct buckets *reader;
+
+    (void)state;
+    assert_int_equal(buckets_open(meta, &reader), ERR_OK);
+    assert_int_equal(create("old", "me", &made), ERR_OK);
+    assert_int_equal(create("taken", "me", &other), ERR_OK);
+    assert_int_equal(put_object(&made), ERR_OK);
+    assert_int_equal(rename_bucket("old", "taken", &found), ERR_BUCKET_EXISTS);
+    assert_int_equal(rename_bucket("old", "old", &found), ERR_BUCKET_EXISTS);
+    assert_int_equal(rename_bucket("none", "new", &found), ERR_NO_SUCH_BUCKET);
+    assert_int_equal(rename_bucket("old", "new", &found), ERR_OK);
+    assert_true(found.id.uid == made.id.uid && str_eq(found.id.name, STR("new")));
+    assert_int_equal(buckets_find(reader, &arena, STR("old"), &found), ERR_NO_SUCH_BUCKET);
+    assert_int_equal(buckets_find(reader, &arena, STR("new"), &found), ERR_OK);
+    assert_true(found.id.uid == made.id.uid && str_eq(found.owner, STR("me")) && found.created_ns == made.created_ns);
+    assert_int_equal(buckets_find(buckets, &arena, STR("old"), &found), ERR_NO_SUCH_BUCKET);
+    assert_int_equal(put_object(&made), ERR_OK); /* whoever knew it by its old name still writes into it */
+    assert_int_equal(delete_bucket("new"), ERR_BUCKET_NOT_EMPTY);
+    assert_int_equal(create("old", "me", &other), ERR_OK); /* the name is free, and another bucket's now */
+    assert_true(other.id.uid != made.id.uid);
+    assert_int_equal(rename_bucket("new", "old", &found), ERR_BUCKET_EXISTS);
+    assert_int_equal(delete_bucket("old"), ERR_OK);
+    assert_int_equal(buckets_find(buckets, &arena, STR("new"), &found), ERR_OK);
+    meta_close(meta);
+    buckets_close(reader);
+    meta = meta_memory_new(); /* teardown closes one */
+}
+
+/* The delete had sealed it already: the bucket that goes on must not stay so. */
+static void a_bucket_renamed_while_it_is_deleted_takes_writes(void **state)
+{
+    struct bucket_delete_req del = {.arena = &arena, .store = store, .name = STR("old")};
+    struct bucket_rename_req move = {&arena, STR("old"), STR("new")};
+    struct bucket_delete_res deleted;
+    struct bucket_rename_res moved;
+    struct bucket made, found;
+    struct wait a, b;
+
+    (void)state;
+    assert_int_equal(create("old", "me", &made), ERR_OK);
+    buckets_rename(buckets, &move, &moved, begin(&b));
+    buckets_delete(buckets, &del, &deleted, begin(&a));
+    enum err e = end(&a);
+    enum err f = end(&b);
+    assert_true((e == ERR_OK) != (f == ERR_OK));
+    if (f == ERR_OK) {
+        assert_int_equal(e, ERR_NO_SUCH_BUCKET);
+        assert_int_equal(buckets_find(buckets, &arena, STR("new"), &found), ERR_OK);
+        assert_int_equal(put_object(&found), ERR_OK);
+    }
+}
+
 static enum err create_wide(const char *name, struct redundancy r)
 {
     struct bucket_create_req req = {.arena = &arena, .name = str_z(name), .owner = STR("me"), .redundancy = r};
@@ -490,6 +557,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         T(created_bucket_is_found_at_once),
         T(second_creation_tells_whose_it_is),
+        T(a_renamed_bucket_keeps_all_but_its_name),
+        T(a_bucket_renamed_while_it_is_deleted_takes_writes),
         T(redundancy_is_kept_and_travels),
         T(only_an_empty_bucket_is_deleted),
         T(racing_deletes_agree),
