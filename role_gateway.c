@@ -61,6 +61,7 @@ static enum err gate_open(struct role *r, char why[ROLE_WHY_MAX])
     if ((e = role_cluster_open(&g->cluster, r, STR_NONE, why)) != ERR_OK ||
         (e = role_s3_open(&g->s3, r, g->cluster.meta, STR_NONE, why)) != ERR_OK)
         return e;
+    g->s3.members = g->cluster.members;
     g->s3.conf.redundancy_fits = redundancy_fits;
     g->s3.conf.redundancy_arg = g;
     if (r->settings.cluster_share_listen)

@@ -2,7 +2,10 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
+#include "base/hash.h"
 #include "cli/banner.h"
+#include "target/job.h"
 
 static enum err open_credentials(struct role_s3 *s3, struct role *r, struct str dir, char why[ROLE_WHY_MAX])
 {
@@ -13,6 +16,28 @@ static enum err open_credentials(struct role_s3 *s3, struct role *r, struct str 
     if (e == ERR_OK && (e = creds_put(s3->creds, s3->credentials.access_key, s3->credentials.secret_key)) != ERR_OK)
         snprintf(why, ROLE_WHY_MAX, "the access key or its secret is empty or too long");
     return e;
+}
+
+/* Names that stay the same as long as what they are made of: the cluster's place in etcd or the owner's key; where we listen. */
+static void name_ourselves(struct role_s3 *s3, const struct role *r)
+{
+    const struct settings *s = &r->settings;
+    struct str cluster = s->cluster_etcd.count ? s->cluster_prefix : s3->credentials.access_key;
+
+    snprintf(s3->cluster_id, sizeof(s3->cluster_id), "%016llx", (unsigned long long)hash_place(cluster, 1));
+    snprintf(s3->node_id, sizeof(s3->node_id), "%08llx", (unsigned long long)hash_place(s->listen, 2) & 0xffffffff);
+}
+
+static void open_native(struct role_s3 *s3, const struct role *r)
+{
+    name_ourselves(s3, r);
+    s3->shared = native_shared_new();
+    s3->native = (struct native_conf){
+        .cluster_id = str_z(s3->cluster_id), .node_id = str_z(s3->node_id), .started_ns = (uint64_t)clock_wall_ns()};
+    if (r->settings.auth == AUTH_SIGNED) {
+        token_key_of(s3->credentials.secret_key, s3->token_key);
+        s3->native.token_key = str_n(s3->token_key, sizeof(s3->token_key));
+    }
 }
 
 enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, struct str dir, char why[ROLE_WHY_MAX])
@@ -29,11 +54,17 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
         snprintf(why, ROLE_WHY_MAX, "cannot open the bucket records (%s)", err_name(e));
         return e;
     }
-    return s->auth == AUTH_SIGNED ? open_credentials(s3, r, dir, why) : ERR_OK;
+    if (s->auth == AUTH_SIGNED && (e = open_credentials(s3, r, dir, why)) != ERR_OK)
+        return e;
+    s3->meta = meta;
+    open_native(s3, r);
+    return ERR_OK;
 }
 
 void role_s3_close(struct role_s3 *s3)
 {
+    if (s3->shared)
+        native_shared_free(s3->shared);
     if (s3->buckets)
         buckets_close(s3->buckets);
     if (s3->creds)
@@ -58,12 +89,20 @@ enum err role_s3_listen(struct role *r, const struct front_role *role, const str
 struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct store *store,
                                 struct control *control)
 {
+    static const struct jobs_ops jobs = {job_start, job_stop, job_look};
+
     return gateway_new(&(struct gateway_env){.s3 = {.loop = loop,
                                                     .store = store,
                                                     .buckets = s3->buckets,
                                                     .creds = s3->creds,
                                                     .cpu = r->cpu,
                                                     .conf = &s3->conf},
+                                             .native = {.meta = s3->meta,
+                                                        .io = r->io,
+                                                        .jobs = &jobs,
+                                                        .members = s3->members,
+                                                        .conf = &s3->native,
+                                                        .shared = s3->shared},
                                              .control = control});
 }
 

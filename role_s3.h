@@ -9,6 +9,7 @@
 
 #include "cli/credentials.h"
 #include "gateway/gateway.h"
+#include "gateway/native_shared.h"
 #include "role.h"
 
 struct role_s3 {
@@ -16,6 +17,12 @@ struct role_s3 {
     struct credentials credentials;
     struct buckets *buckets;
     struct s3api_conf conf;
+    struct meta *meta;
+    struct members *members; /* set by the role of a cluster, before the loops run */
+    struct native_conf native;
+    struct native_shared *shared;
+    uint8_t token_key[32];
+    char cluster_id[17], node_id[9];
 };
 /* `dir` is where generated credentials are kept; empty: they are in the settings. Reads the clients' certificate too. */
 MUST_USE enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, struct str dir,

@@ -40,7 +40,7 @@ static void on_request(struct http_handler *h, struct http_req *req)
     struct lane *l = CONTAINER(h, struct lane, handler);
     struct http_handler *rpc = rpc_handler(l->rpc);
 
-    if (control_takes(l->control, req->path))
+    if (control_takes(l->control, req))
         control_request(l->control, req);
     else
         rpc->on_request(rpc, req);

@@ -279,9 +279,13 @@ static const struct control_path *find(const struct control *c, struct str path)
     return NULL;
 }
 
-bool control_takes(const struct control *c, struct str path)
+bool control_takes(const struct control *c, const struct http_req *req)
 {
-    return find(c, path) != NULL;
+    const struct control_path *p = find(c, req->path);
+
+    if (!p || p->answer != answer_cluster)
+        return p != NULL;
+    return (req->method == HTTP_GET || req->method == HTTP_HEAD) && !str_starts(req->query, STR("what="));
 }
 
 void control_request(struct control *c, struct http_req *req)

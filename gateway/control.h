@@ -37,8 +37,8 @@ struct control *control_new(const struct control_conf *conf);
 void control_free(struct control *c);
 /* From now on health says "draining". Any thread. */
 void control_set_draining(struct control *c);
-/* Is this raw path one of ours? */
-bool control_takes(const struct control *c, struct str path);
+/* Is this request for us? With a `what` parameter /v1/cluster is the native API's. */
+bool control_takes(const struct control *c, const struct http_req *req);
 /* Answers a request that control_takes(). */
 void control_request(struct control *c, struct http_req *req);
 

@@ -9,6 +9,7 @@ struct gateway {
     struct http_handler handler;
     struct gateway_env env;
     struct s3api *s3;
+    struct native *native;
 };
 
 /* In virtual-host style "/v1/health" is an object of that bucket. */
@@ -27,10 +28,14 @@ static void on_request(struct http_handler *h, struct http_req *req)
     struct gateway *g = CONTAINER(h, struct gateway, handler);
     struct http_handler *s3 = s3api_handler(g->s3);
 
-    if (control_takes(g->env.control, req->path) && !names_bucket_by_host(g, req))
-        control_request(g->env.control, req);
-    else
+    if (!native_takes(req->path) || names_bucket_by_host(g, req)) {
         s3->on_request(s3, req);
+    } else if (control_takes(g->env.control, req)) {
+        control_request(g->env.control, req);
+    } else {
+        struct http_handler *native = native_handler(g->native);
+        native->on_request(native, req);
+    }
 }
 
 struct gateway *gateway_new(const struct gateway_env *env)
@@ -40,6 +45,9 @@ struct gateway *gateway_new(const struct gateway_env *env)
     g->env = *env;
     g->handler.on_request = on_request;
     g->s3 = s3api_new(&g->env.s3);
+    g->env.native.s3 = &g->env.s3;
+    g->env.native.loop = g->env.s3.loop;
+    g->native = native_new(&g->env.native);
     return g;
 }
 
@@ -50,6 +58,7 @@ struct http_handler *gateway_handler(struct gateway *g)
 
 void gateway_free(struct gateway *g)
 {
+    native_free(g->native);
     s3api_free(g->s3);
     free(g);
 }

@@ -1,17 +1,19 @@
 /* gateway.h - one loop's front end for clients: who answers a request.
  *
- * Shape    a http_handler: what operators ask goes to control, everything else is S3.
- * Owns     its s3api. Everything in the environment outlives it.
+ * Shape    a http_handler: what operators ask goes to control, the rest of /v1 to the native API, everything else is S3.
+ * Owns     its s3api and native API. Everything in the environment outlives it.
  * Thread   the loop's.
  */
 #ifndef SLUICE_GATEWAY_H
 #define SLUICE_GATEWAY_H
 
 #include "gateway/control.h"
+#include "gateway/native.h"
 #include "s3api/s3api.h"
 
 struct gateway_env {
     struct s3api_env s3;
+    struct native_env native;
     struct control *control;
 };
 

@@ -10,18 +10,19 @@
 #define SLUICE_GATEWAY_NATIVE_H
 
 #include "archive/arcs.h"
+#include "base/token.h"
 #include "http/client.h"
 #include "s3api/s3api.h"
 #include "store/jobs.h"
 #include "store/members.h"
 
 struct native_conf {
-    struct str cluster_id;   /* "uuid" of the map; never empty */
-    struct str node_id;      /* who answers: "p[id]" */
-    uint64_t started_ns;     /* wall clock */
-    struct str promote_dirs; /* directories that may be promoted from, separated by ':'; empty: none */
-    struct str token_secret; /* HS256 tokens are signed with a key made of it; empty: none are accepted */
-    struct str token_keys;   /* PEM of public keys whose RS256 and ES256 tokens are accepted; empty: none */
+    struct str cluster_id;                   /* "uuid" of the map; never empty */
+    struct str node_id;                      /* who answers: "p[id]" */
+    uint64_t started_ns;                     /* wall clock */
+    struct str promote_dirs;                 /* directories that may be promoted from, separated by ':'; empty: none */
+    struct str token_key;                    /* of HS256 tokens, token_key_of() the secret; empty: none are accepted */
+    const struct token_public *token_public; /* whose RS256 and ES256 tokens are accepted; NULL: none's */
 };
 
 struct native_env {

@@ -96,26 +96,42 @@ struct str native_bucket_text(struct arena *a, const struct native_bucket *b);
 MUST_USE enum err native_bucket_of_doc(struct native_request *r, const struct doc *d, struct native_bucket *out);
 MUST_USE enum err native_bucket_of_uname(struct native_request *r, struct str uname, struct native_bucket *out,
                                          struct str *object);
+/* ERR_INVALID_ARGUMENT, told: no bucket can have that name. */
+MUST_USE enum err native_bucket_check(struct native_request *r, const struct native_bucket *b);
+/* Which bucket of ours that is, and the other way round: "ns--b" is "b" of the namespace "#ns". */
+struct str native_bucket_own_name(struct arena *a, const struct native_bucket *b);
+void native_bucket_of_own(struct str own, struct native_bucket *out);
+/* Of the request's path and query: bucket and object, behind so many segments. */
+MUST_USE enum err native_path_bucket(struct native_request *r, unsigned segments);
 /* Writes a Bck object. */
 void native_bucket_json(struct buf *b, const struct native_bucket *bucket);
-/* Looks for the bucket of ours: `found` is filled. A failure is told in the native form. Namespaces are part of the internal name: the bucket
- * "b" of namespace "@#ns" is ours "ns--b" -> see native_bucket.c for the rule; system buckets are never found. */
+/* Looks for the bucket of ours: `found` is filled. A failure is told in the native form. System buckets
+ * are never found. */
 void native_bucket_find(struct native_request *r, struct native_bucket *b, struct call *call);
 
 /* ---- routes: native_routes.def ---- */
 
 enum {
     NATIVE_ACTION = 1, /* read a JSON body first; `action` may be empty */
-    NATIVE_BUCKET = 2, /* the path names a bucket that must exist */
-    NATIVE_OPEN = 4,   /* without a token, too: health */
+    NATIVE_BUCKET = 2, /* the path names a bucket, which must exist: bucket.found is filled */
+    NATIVE_NAMED = 4,  /* the path names a bucket that need not exist */
+    NATIVE_OBJECT = 8, /* the path names an object, too */
+    NATIVE_OPEN = 16,  /* without a token, too */
 };
 struct native_route {
-    const char *name; /* for logs, metrics and 501: "create-bck", "GET objects" */
+    const char *name; /* for logs and 501: "create-bck", "GET objects" */
     enum http_method method;
-    const char *path;   /* first segment: "buckets" */
-    const char *action; /* of the action message; NULL: none is looked at; "" = no action or no body */
+    const char *path;   /* "buckets", "reverse/daemon" */
+    const char *action; /* of the message; "" = no action; "*" = any */
     step_fn *first;     /* NULL: 501 */
     unsigned flags;
 };
+
+/* The first steps live in the native_*.c files. */
+#define NROUTE(method, path, action, name, first, flags) step_fn first;
+#define NUNSERVED(method, path, action, name)
+#include "gateway/native_routes.def"
+#undef NROUTE
+#undef NUNSERVED
 
 #endif

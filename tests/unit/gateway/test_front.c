@@ -19,6 +19,7 @@ static struct front *front;
 static bool with_role, ready;
 static const struct str domains[] = {{"s3.test", 7}};
 static const struct s3api_conf s3 = {.region = {"us-east-1", 9}, .domains = domains, .domain_count = 1};
+static const struct native_conf native = {.cluster_id = {"c", 1}, .node_id = {"n", 1}};
 static char why[FRONT_WHY_MAX];
 
 struct lane {
@@ -32,8 +33,10 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
 
     (void)arg;
     l->store = memstore_new(loop);
-    l->gateway = gateway_new(&(struct gateway_env){
-        .s3 = {.loop = loop, .store = l->store, .creds = creds, .cpu = cpu, .conf = &s3}, .control = control});
+    l->gateway = gateway_new(
+        &(struct gateway_env){.s3 = {.loop = loop, .store = l->store, .creds = creds, .cpu = cpu, .conf = &s3},
+                              .native = {.conf = &native},
+                              .control = control});
     *handler = gateway_handler(l->gateway);
     return l;
 }
@@ -201,7 +204,7 @@ static void everything_else_is_s3(void **state)
 {
     (void)state;
     holds(ask("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "<Code>AccessDenied</Code>");
-    holds(ask("GET /v1/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "<Error>");
+    holds(ask("GET /v1/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "\"status\":401}");
     /* an object of that name in a bucket that is named by the host */
     holds(ask("GET /v1/health HTTP/1.1\r\nHost: bucket.s3.test\r\nConnection: close\r\n\r\n"), "<Error>");
 }
@@ -230,7 +233,7 @@ static void a_role_adds_metrics_and_the_cluster(void **state)
 static void without_a_cluster_its_path_is_s3(void **state)
 {
     (void)state;
-    holds(ask("GET /v1/cluster HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "<Error>");
+    holds(ask("GET /v1/cluster HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "\"status\":401}");
     holds(ask("GET /v1/health?ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "HTTP/1.1 200 ");
 }
 
