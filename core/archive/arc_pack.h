@@ -50,7 +50,11 @@ struct arc_pack_conf {
 /* `conf` is copied. */
 struct source *arc_pack_open(const struct arc_pack_conf *conf);
 
-/* The header blocks of a TAR member (with a pax header before it where ustar can't say it), for whoever writes TARs piece by piece. */
+/* Whether an archive may have a member of this name: not empty, not absolute, without "..", NUL, and not beyond ARC_NAME_MAX. */
+bool arc_name_is_safe(struct str name);
+
+/* The header blocks of a TAR member (with a pax header before it where ustar can't say it), for whoever writes TARs piece by piece.
+ * ERR_INVALID_ARGUMENT: not such a name. */
 MUST_USE enum err arc_tar_head(struct buf *out, struct str name, uint64_t size, int64_t mtime_s);
 static inline uint64_t arc_tar_padding(uint64_t size)
 {
