@@ -31,20 +31,24 @@ enum arc_verdict { ARC_FAIL, ARC_LEAVE_OUT, ARC_EMPTY };
 
 struct arc_pack_conf {
     struct loop *loop;
-    struct arcs *arcs; /* and through it the store and the pool */
+    struct store *store; /* where objects are read */
+    struct arcs *arcs;   /* where members are; NULL: entries with a member fail with ERR_NOT_IMPLEMENTED */
+    struct offload *cpu; /* for compressed formats */
     enum arc_format format;
     unsigned window;       /* entries that are open at a time; 0: 16 */
     uint64_t window_bytes; /* of content in memory; 0: 4 MiB */
     bool as_ready;         /* out of order: whatever is ready first */
-    /* The next entry, or *end. May wait; one call at a time. `out` is zeroed. */
+    /* The next entry, or *end. May wait; one call at a time. `out` is zeroed. Closing the source cancels it. */
     void (*next)(void *arg, struct arc_entry *out, bool *end, struct call *call);
     /* The outcome of an entry, in the order in which they are in the archive: before its first byte is given with ERR_OK (size: of the
      * content), or with what kept it out. With ARC_EMPTY an empty member named *name (which `done` may replace) takes its place.
      * May be NULL: all errors fail. */
     enum arc_verdict (*done)(void *arg, const struct arc_entry *e, enum err err, uint64_t size, struct str *name);
-    /* One more member behind the last, made when all others were told to `done` (a report, for instance). False: none. May be NULL. */
+    /* One more member behind the last, made when all others were told to `done` (a report, for instance). False: none. May be NULL.
+     * Both live as long as the source. */
     bool (*last)(void *arg, struct str *name, struct str *bytes);
-    void (*close)(void *arg); /* with the source; may be NULL */
+    /* With the source, or as soon as `next` has ended when that was waiting; nothing is asked or told from then on. May be NULL. */
+    void (*close)(void *arg);
     void *arg;
 };
 /* `conf` is copied. */
