@@ -9,15 +9,28 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "target/job_own.h"
+#include "target/job_prune.h"
 
-/* The engine: a tick on its loop saves what has changed; a scan of the records, soon after one has changed and now and then anyway, begins,
+/* The engine: a tick on its loop saves what has changed; a scan of the records, at once after one has changed and now and then anyway, begins,
  * stops and ends. */
-enum { TICK_MS = 200, DUE_TICKS = 3, SCAN_TICKS = 50 };
+enum {
+    TICK_MS = 200,
+    SOON_MS = 2,       /* after something has happened */
+    GAP_MS = 25,       /* between two scans: a burst of changes is one */
+    DUE_MS = 600,      /* kinds that begin by themselves are asked */
+    SCAN_MS = 10000,   /* at the latest */
+    KEPT_MS = 3600000, /* how long more than JOBS_KEPT_LONG that have ended are kept */
+    AGAIN_MS = 50,     /* the next that is too old */
+};
+#define MS UINT64_C(1000000)
 
 /* Outlives the engine: a watch can't be taken back. */
 struct bell {
     struct bell *next;
+    struct engine *engine; /* guarded by bells_lock; NULL when it is closed */
     atomic_bool rung;
+    atomic_bool posted; /* `post` is on its way */
+    struct post post;
 };
 static pthread_mutex_t bells_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct bell *bells; /* guarded by bells_lock; so that none is ever lost */
@@ -28,7 +41,8 @@ struct engine {
     struct timer tick;
     struct post close;
     struct bell *bell;
-    unsigned ticks, scan_at; /* when the next scan is at the latest */
+    uint64_t scan_ns, due_ns; /* when the next scan is at the latest; when kinds are asked again */
+    uint64_t scanned_ns;      /* when the last began */
     /* the scan */
     struct op op;
     bool scanning;
@@ -47,12 +61,12 @@ struct engine {
     unsigned ended_count;
     uint64_t oldest_ms;
     char oldest[JOB_ID_MAX + 1];
-    bool pruned;
+    struct job_prune prune;
 };
 
 /* in order; scan_own to scan_judged for each record that needs it */
 static step_fn scan_due, scan_list, scan_listed, scan_next, scan_own, scan_known, scan_judge, scan_judged, scan_prune,
-    scan_pruned, scan_end;
+    scan_end;
 
 /* ---- kinds that begin by themselves ---- */
 
@@ -207,22 +221,35 @@ static const struct meta_entry *at_of(const struct engine *g, struct str node)
     return NULL;
 }
 
+/* What one node's part has come to. */
+static enum job_state state_at(struct engine *g, struct str node)
+{
+    const struct meta_entry *e = at_of(g, node);
+    struct job_at at;
+
+    return e && job_at_read(&g->arena, e->value, &at) == ERR_OK ? at.state : JOB_RUNNING;
+}
+
 /* False: one has not ended. `worst`: what the job's end is called. */
 static bool have_ended(struct engine *g, enum job_state *worst)
 {
-    const struct map *map = members_map(g->jobs.env.members);
+    const struct map *map;
     bool all = true;
 
+    if (!g->jobs.env.members) {
+        *worst = state_at(g, g->jobs.env.self);
+        return *worst != JOB_RUNNING;
+    }
+    map = members_map(g->jobs.env.members);
     *worst = JOB_DONE;
     for (uint16_t i = 0; i < map->node_count && all; i++) {
-        const struct meta_entry *e;
-        struct job_at at;
+        enum job_state state;
         if (!job_is_for(&g->record, map->nodes[i].id))
             continue;
-        e = at_of(g, map->nodes[i].id);
-        all = e && job_at_read(&g->arena, e->value, &at) == ERR_OK && at.state != JOB_RUNNING;
-        if (all && (at.state == JOB_FAILED || *worst == JOB_DONE))
-            *worst = at.state;
+        state = state_at(g, map->nodes[i].id);
+        all = state != JOB_RUNNING;
+        if (all && (state == JOB_FAILED || *worst == JOB_DONE))
+            *worst = state;
     }
     map_release(map);
     return all;
@@ -247,34 +274,17 @@ static enum step_next scan_judged(struct op *op)
 
 /* ---- old ones ---- */
 
-/* One in each scan: its parts first. */
+/* One in each scan. */
 static enum step_next scan_prune(struct op *op)
 {
     struct engine *g = OP(op, struct engine);
+    bool old = g->ended_count > JOBS_KEPT_LONG && job_now_ms() > g->oldest_ms + KEPT_MS;
 
-    if (g->ended_count <= JOBS_KEPT)
+    if (g->ended_count <= JOBS_KEPT && !old)
         return op_go(op, scan_end);
-    g->scan_at = g->ticks + 1;
-    g->at_req = (struct meta_list_req){
-        .arena = &g->arena, .prefix = job_at_key(&g->arena, str_z(g->oldest), STR("")), .max = META_LIST_MAX};
-    g->pos = 0;
-    meta_list(g->jobs.env.meta, &g->at_req, &g->at, op_call(op, scan_pruned));
-    return STEP_WAIT;
-}
-
-static enum step_next scan_pruned(struct op *op)
-{
-    struct engine *g = OP(op, struct engine);
-    bool parts = g->pos < g->at.count;
-
-    if (g->pruned)
-        return op_go(op, scan_end);
-    g->pruned = !parts;
-    g->put_req =
-        (struct meta_put_req){.key = parts ? g->at.entries[g->pos++].key : job_key(&g->arena, str_z(g->oldest)),
-                              .revision = META_ANY,
-                              .remove = true};
-    meta_put(g->jobs.env.meta, &g->put_req, &g->put, op_try(op, scan_pruned));
+    g->scan_ns = loop_now_ns(op->loop) + AGAIN_MS * MS;
+    g->prune = (struct job_prune){.env = &g->jobs.env, .arena = &g->arena, .id = str_z(g->oldest)};
+    job_prune(&g->prune, op_call(op, scan_end));
     return STEP_WAIT;
 }
 
@@ -303,16 +313,18 @@ static enum step_next scan_end(struct op *op)
         log_debug(STR_NONE, "jobs can't be read", "error=%s", err_name(op->err));
     arena_release(&g->arena);
     g->scanning = false;
+    if (atomic_load(&g->bell->rung))
+        jobs_look_soon(&g->jobs);
     return STEP_DONE;
 }
 
 static void scan(struct engine *g)
 {
     g->scanning = true;
-    g->scan_at = g->ticks + SCAN_TICKS;
+    g->scanned_ns = loop_now_ns(g->jobs.env.loop);
+    g->scan_ns = g->scanned_ns + SCAN_MS * MS;
     g->after_n = 0;
     g->ended_count = 0;
-    g->pruned = false;
     for (struct part *p = g->jobs.parts; p; p = p->next)
         p->listed = false;
     atomic_store(&g->bell->rung, false);
@@ -359,33 +371,67 @@ static bool is_quiet(struct engine *g)
     return quiet;
 }
 
+/* Whether there is something to look at: now, or as soon as the last scan was long enough ago. */
+static void scan_if_due(struct engine *g, bool fresh)
+{
+    uint64_t now = loop_now_ns(g->jobs.env.loop);
+    bool wanted = fresh || atomic_load(&g->bell->rung) || now >= g->scan_ns;
+
+    if (g->scanning)
+        return;
+    if (!wanted && now >= g->due_ns) {
+        g->due_ns = now + DUE_MS * MS;
+        wanted = is_due(g);
+    }
+    if (wanted && now >= g->scanned_ns + GAP_MS * MS)
+        scan(g);
+    else if (wanted)
+        timer_set(g->jobs.env.loop, &g->tick, GAP_MS);
+}
+
 static void on_tick(struct timer *t)
 {
     struct engine *g = CONTAINER(t, struct engine, tick);
 
-    g->ticks++;
-    if (g->jobs.closing) {
-        if (is_quiet(g)) {
-            loop_stop(g->jobs.env.loop);
-            return;
-        }
-    } else {
-        bool fresh = save_all(g);
-        if (!g->scanning && (fresh || atomic_load(&g->bell->rung) || g->ticks >= g->scan_at ||
-                             (g->ticks % DUE_TICKS == 0 && is_due(g))))
-            scan(g);
-    }
     timer_set(g->jobs.env.loop, &g->tick, TICK_MS);
+    if (!g->jobs.closing)
+        scan_if_due(g, save_all(g));
+    else if (is_quiet(g))
+        loop_stop(g->jobs.env.loop);
+}
+
+void jobs_look_soon(struct jobs *j)
+{
+    if (!j->closing)
+        timer_set(j->env.loop, &j->engine->tick, SOON_MS);
 }
 
 /* ---- life ---- */
 
+static void on_bell(struct post *p)
+{
+    struct bell *b = CONTAINER(p, struct bell, post);
+    struct engine *g;
+
+    atomic_store(&b->posted, false);
+    pthread_mutex_lock(&bells_lock);
+    g = b->engine;
+    pthread_mutex_unlock(&bells_lock);
+    if (g && !g->scanning)
+        jobs_look_soon(&g->jobs);
+}
+
+/* Any thread. */
 static void on_change(void *arg, struct str key, struct str value, uint64_t revision, bool removed)
 {
     struct bell *b = arg;
 
     (void)key, (void)value, (void)revision, (void)removed;
     atomic_store(&b->rung, true);
+    pthread_mutex_lock(&bells_lock);
+    if (b->engine && !atomic_exchange(&b->posted, true))
+        loop_post(b->engine->jobs.env.loop, &b->post);
+    pthread_mutex_unlock(&bells_lock);
 }
 
 static void on_close(struct post *p)
@@ -414,6 +460,7 @@ enum err jobs_open(const struct job_env *env, struct jobs **out)
     struct engine *g;
     enum err e;
 
+    bell->post.fn = on_bell;
     pthread_mutex_lock(&bells_lock);
     bell->next = bells;
     bells = bell;
@@ -426,6 +473,9 @@ enum err jobs_open(const struct job_env *env, struct jobs **out)
     g->bell = bell;
     g->tick.fn = on_tick;
     g->close.fn = on_close;
+    pthread_mutex_lock(&bells_lock);
+    bell->engine = g;
+    pthread_mutex_unlock(&bells_lock);
     if (pthread_create(&g->thread, NULL, run, g) != 0) {
         perror("sluice: pthread_create");
         abort();
@@ -439,6 +489,9 @@ void jobs_close(struct jobs *j)
 {
     struct engine *g = j->engine;
 
+    pthread_mutex_lock(&bells_lock);
+    g->bell->engine = NULL;
+    pthread_mutex_unlock(&bells_lock);
     loop_post(j->env.loop, &g->close);
     pthread_join(g->thread, NULL);
     while (j->parts)

@@ -1,10 +1,11 @@
 /* job.h - work in the background, on all targets of a cluster at once: start, look, stop, go on after a restart.
  *
  * Shape    a job is a record in meta, "job/<id>": {"format":1,"kind","id","spec":{...},"created_ms","stop":bool,"started_by","state","ended_ms"};
- *          every target that follows it (jobs_open()) runs its part on a loop of its own, and keeps "job_at/<id>/<node>": {"state","ok","failed",
+ *          every target that follows it (jobs_open()), or the one machine, runs its part on a loop of its own, and keeps "job_at/<id>/<node>": {"state","ok","failed",
  *          "skipped","bytes","at","note","errors":[first few, by name],"began_ms","ended_ms"}: about once a second while it changes, and at the
  *          end. `at` is where to go on: a kind's own text. The job has ended when all targets of the map have ended their parts. What a client
- *          sees is the snapshot made of these records (job_look()), nothing else. The JOBS_KEPT that ended last are kept.
+ *          sees is the snapshot made of these records (job_look()), nothing else. Those that have ended are kept for an hour, at most
+ *          JOBS_KEPT, and the last JOBS_KEPT_LONG longer; "jobs/<id>/..." in the system bucket goes with them.
  *          A kind is one row in job_kinds.c and one file. A spec with "node" is for that target alone.
  * Owns     the engine owns its thread; env->loop and the handles on it are the caller's, who closes them after jobs_close().
  * Errors   ERR_NOT_FOUND: no such job; ERR_INVALID_ARGUMENT: no such kind, or not by people; ERR_CONFLICT: one of that kind runs;
@@ -22,7 +23,15 @@
 #include "store/remote.h"
 #include "target/local.h"
 
-enum { JOB_ID_MAX = 64, JOB_AT_MAX = 4096, JOB_NOTE_MAX = 256, JOB_ERRORS_MAX = 16, JOBS_MAX = 1000, JOBS_KEPT = 100 };
+enum {
+    JOB_ID_MAX = 64,
+    JOB_AT_MAX = 4096,
+    JOB_NOTE_MAX = 256,
+    JOB_ERRORS_MAX = 16,
+    JOBS_MAX = 4000,
+    JOBS_KEPT = 1000,
+    JOBS_KEPT_LONG = 100
+};
 
 enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_STOPPED };
 

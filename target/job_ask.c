@@ -5,7 +5,7 @@
 
 /* What people and front ends ask: meta alone answers, no target needs to be there. */
 
-enum { LOOK_MAX = 8 << 20, TRIES_MAX = 16 };
+enum { LOOK_MAX = 32 << 20, TRIES_MAX = 16 };
 
 /* Ids become keys in meta and words on a command line. */
 static bool is_id(struct str s)
@@ -77,14 +77,23 @@ static enum step_next start_check(struct op *op)
                  arena_printf(req->arena, STR_FMT, STR_ARG(req->kind)).p);
         return op_fail(op, ERR_INVALID_ARGUMENT);
     }
-    if (req->id.n && !is_id(req->id))
+    if (req->id.n && !is_id(req->id)) {
+        snprintf(why, DOC_WHY_MAX, "the id of a job has 1 to 64 of a-z, 0-9 and -");
         return op_fail(op, ERR_INVALID_ARGUMENT);
-    if (js_read(req->arena, req->spec.n ? req->spec : STR("{}"), &s->spec, why) != ERR_OK || s->spec->kind != DOC_MAP)
+    }
+    if (req->spec.n > JOB_SPEC_MAX) {
+        snprintf(why, DOC_WHY_MAX, "the specification of a job has at most 262144 bytes");
         return op_fail(op, ERR_INVALID_ARGUMENT);
-    if (s->kind->check)
-        e = s->kind->check(s->spec, why);
-    else
-        e = s->spec->count ? ERR_INVALID_ARGUMENT : ERR_OK;
+    }
+    if (js_read(req->arena, req->spec.n ? req->spec : STR("{}"), &s->spec, why) != ERR_OK)
+        return op_fail(op, ERR_INVALID_ARGUMENT);
+    if (s->spec->kind != DOC_MAP) {
+        snprintf(why, DOC_WHY_MAX, "the specification of a job is a JSON object");
+        return op_fail(op, ERR_INVALID_ARGUMENT);
+    }
+    e = s->kind->check ? s->kind->check(s->spec, why) : s->spec->count ? ERR_INVALID_ARGUMENT : ERR_OK;
+    if (e != ERR_OK && !s->kind->check)
+        snprintf(why, DOC_WHY_MAX, "jobs of this kind take no specification");
     return e == ERR_OK ? op_go(op, start_list) : op_fail(op, e);
 }
 
@@ -257,7 +266,9 @@ struct look_op {
     struct job_look_res *res;
     struct call *whole;
     struct buf out;
-    struct pages jobs; /* those that are listed */
+    struct pages jobs;            /* those that are listed */
+    struct meta_entry *all_parts; /* of all jobs, by key */
+    size_t part_count, part_cap;
     struct meta_get_req get_req;
     struct meta_get_res got;
     struct pages parts; /* of the one that is looked at */
@@ -266,26 +277,119 @@ struct look_op {
     bool any;
 };
 
-static step_fn look_begin, look_list, look_one, look_parts, look_end;
+static step_fn look_begin, look_all_parts, look_all, look_list, look_one, look_parts, look_end;
 
 static enum step_next look_begin(struct op *op)
 {
     struct look_op *l = OP(op, struct look_op);
     struct arena *a = l->req->arena;
 
-    if (l->req->id.n == 0) {
-        js_object(&l->out);
-        js_key(&l->out, STR("jobs"));
-        js_array(&l->out);
-        pages_init(&l->jobs, l->meta, a, JOB_KEY);
-        pages_ask(&l->jobs, op_call(op, look_list));
+    if (l->req->id.n == 0 && l->req->parts) {
+        pages_init(&l->parts, l->meta, a, JOB_AT_KEY);
+        pages_ask(&l->parts, op_call(op, look_all_parts));
         return STEP_WAIT;
     }
+    if (l->req->id.n == 0)
+        return op_go(op, look_all);
     if (!is_id(l->req->id))
         return op_fail(op, ERR_NOT_FOUND);
     l->get_req = (struct meta_get_req){a, job_key(a, l->req->id)};
     meta_get(l->meta, &l->get_req, &l->got, op_call(op, look_one));
     return STEP_WAIT;
+}
+
+static void look_part(struct look_op *l, struct str prefix, const struct meta_entry *e)
+{
+    struct job_at at;
+
+    if (job_at_read(l->req->arena, e->value, &at) != ERR_OK)
+        return;
+    l->sum.ok += at.ok;
+    l->sum.failed += at.failed;
+    l->sum.skipped += at.skipped;
+    l->sum.bytes += at.bytes;
+    js_object(&l->out);
+    js_key(&l->out, STR("node"));
+    js_str(&l->out, str_skip(e->key, prefix.n));
+    job_at_json(&l->out, &at);
+    js_end_object(&l->out);
+}
+
+static void look_sum(struct look_op *l, struct str key, uint64_t value)
+{
+    js_key(&l->out, key);
+    js_u64(&l->out, value);
+}
+
+static void look_sums(struct look_op *l)
+{
+    look_sum(l, STR("ok"), l->sum.ok);
+    look_sum(l, STR("failed"), l->sum.failed);
+    look_sum(l, STR("skipped"), l->sum.skipped);
+    look_sum(l, STR("bytes"), l->sum.bytes);
+}
+
+/* ---- all ---- */
+
+static enum step_next look_all_parts(struct op *op)
+{
+    struct look_op *l = OP(op, struct look_op);
+    uint32_t n = l->parts.res.count;
+
+    if (l->part_count + n > l->part_cap) {
+        l->part_cap = 2 * l->part_cap + n;
+        struct meta_entry *more = arena_alloc(l->req->arena, l->part_cap * sizeof(*more));
+        if (l->part_count)
+            memcpy(more, l->all_parts, l->part_count * sizeof(*more));
+        l->all_parts = more;
+    }
+    if (n)
+        memcpy(l->all_parts + l->part_count, l->parts.res.entries, n * sizeof(*l->all_parts));
+    l->part_count += n;
+    if (!pages_more(&l->parts))
+        return op_go(op, look_all);
+    pages_ask(&l->parts, op_call(op, look_all_parts));
+    return STEP_WAIT;
+}
+
+static enum step_next look_all(struct op *op)
+{
+    struct look_op *l = OP(op, struct look_op);
+
+    js_object(&l->out);
+    js_key(&l->out, STR("jobs"));
+    js_array(&l->out);
+    pages_init(&l->jobs, l->meta, l->req->arena, JOB_KEY);
+    pages_ask(&l->jobs, op_call(op, look_list));
+    return STEP_WAIT;
+}
+
+/* The first of all parts whose key is not before `key`. */
+static size_t find_part(const struct look_op *l, struct str key)
+{
+    size_t low = 0, high = l->part_count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (str_cmp(l->all_parts[mid].key, key) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static void list_parts(struct look_op *l, const struct job_record *r)
+{
+    struct str prefix = job_at_key(l->req->arena, r->id, STR(""));
+
+    l->sum = (struct job_at){0};
+    js_key(&l->out, STR("parts"));
+    js_array(&l->out);
+    for (size_t i = find_part(l, prefix); i < l->part_count && str_starts(l->all_parts[i].key, prefix); i++)
+        look_part(l, prefix, &l->all_parts[i]);
+    js_end_array(&l->out);
+    look_sums(l);
 }
 
 static enum step_next look_list(struct op *op)
@@ -297,7 +401,9 @@ static enum step_next look_list(struct op *op)
         if (job_record_read(l->req->arena, l->jobs.res.entries[i].value, &r) != ERR_OK)
             continue;
         js_object(&l->out);
-        job_record_json(&l->out, &r);
+        job_record_brief(&l->out, &r);
+        if (l->req->parts)
+            list_parts(l, &r);
         js_end_object(&l->out);
     }
     if (pages_more(&l->jobs)) {
@@ -327,44 +433,18 @@ static enum step_next look_one(struct op *op)
     return STEP_WAIT;
 }
 
-static void look_part(struct look_op *l, const struct meta_entry *e)
-{
-    struct job_at at;
-
-    if (job_at_read(l->req->arena, e->value, &at) != ERR_OK)
-        return;
-    l->sum.ok += at.ok;
-    l->sum.failed += at.failed;
-    l->sum.skipped += at.skipped;
-    l->sum.bytes += at.bytes;
-    js_object(&l->out);
-    js_key(&l->out, STR("node"));
-    js_str(&l->out, str_skip(e->key, l->parts.req.prefix.n));
-    job_at_json(&l->out, &at);
-    js_end_object(&l->out);
-}
-
-static void look_sum(struct look_op *l, struct str key, uint64_t value)
-{
-    js_key(&l->out, key);
-    js_u64(&l->out, value);
-}
-
 static enum step_next look_parts(struct op *op)
 {
     struct look_op *l = OP(op, struct look_op);
 
     for (uint32_t i = 0; i < l->parts.res.count; i++)
-        look_part(l, &l->parts.res.entries[i]);
+        look_part(l, l->parts.req.prefix, &l->parts.res.entries[i]);
     if (pages_more(&l->parts)) {
         pages_ask(&l->parts, op_call(op, look_parts));
         return STEP_WAIT;
     }
     js_end_array(&l->out);
-    look_sum(l, STR("ok"), l->sum.ok);
-    look_sum(l, STR("failed"), l->sum.failed);
-    look_sum(l, STR("skipped"), l->sum.skipped);
-    look_sum(l, STR("bytes"), l->sum.bytes);
+    look_sums(l);
     js_end_object(&l->out);
     return op_go(op, look_end);
 }

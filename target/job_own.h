@@ -35,6 +35,8 @@ MUST_USE enum err job_at_read(struct arena *a, struct str text, struct job_at *o
 struct str job_at_text(struct arena *a, const struct job_at *p);
 /* The members of both, without `at`, into an object that is open. */
 void job_record_json(struct buf *b, const struct job_record *r);
+/* The same, but lists and long texts of the spec are left out. */
+void job_record_brief(struct buf *b, const struct job_record *r);
 void job_at_json(struct buf *b, const struct job_at *p);
 
 struct str job_key(struct arena *a, struct str id);
@@ -46,6 +48,8 @@ const struct job_kind *job_kind_find(struct str name);
 uint64_t job_now_ms(void);
 
 /* The kinds, each in the file of its name. */
+extern const struct job_kind job_copy, job_copy_list;
+extern const struct job_kind job_delete;
 extern const struct job_kind job_rebalance;
 extern const struct job_kind job_scrub;
 
@@ -82,6 +86,8 @@ struct jobs {
     bool closing;
     struct engine *engine; /* job.c's */
 };
+/* Something has happened that a scan should see. */
+void jobs_look_soon(struct jobs *j);
 /* Begins the part of the record, or goes on with it when `at` is not NULL. */
 struct part *part_begin(struct jobs *j, const struct job_record *r, const struct job_at *at);
 /* One that has ended before. */

@@ -165,6 +165,10 @@ static void saved(struct call *c)
     arena_release(&p->save_arena);
     if (p->saved && p->job)
         job_free(p);
+    if (p->judging)
+        jobs_look_soon(p->jobs);
+    else if (c->err == ERR_OK && p->state != JOB_RUNNING)
+        part_save(p); /* it has ended meanwhile */
 }
 
 void part_save(struct part *p)

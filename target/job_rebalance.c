@@ -515,7 +515,11 @@ static void stop(struct job *job)
 /* What all have to do is one job; what this target alone has to look at, because it has just begun or another one went out, one of its own. */
 static bool due(const struct job_env *env, struct arena *arena, struct str *id, struct str *spec)
 {
-    const struct map *m = members_map(env->members);
+    const struct map *m;
+
+    if (!env->members)
+        return false;
+    m = members_map(env->members);
     bool all = !is_settled(m), is_due = map_find(m, env->self) >= 0 && (all || is_unclean(env, m));
     unsigned long long term = m->term;
 

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "target/job_own.h"
 
-enum { FORMAT = 1, RECORD_MAX = 256 << 10 };
+enum { FORMAT = 1, BRIEF_MAX = 1024, RECORD_MAX = 2 * JOB_SPEC_MAX };
 
 static const char *const states[] = {"running", "done", "failed", "stopped"};
 
@@ -131,18 +131,39 @@ static void write_number(struct buf *b, struct str key, uint64_t value)
     js_u64(b, value);
 }
 
-void job_record_json(struct buf *b, const struct job_record *r)
+static void write_record(struct buf *b, const struct job_record *r)
 {
-    write_text(b, STR("id"), r->id);
-    write_text(b, STR("kind"), r->kind);
-    js_key(b, STR("spec"));
-    js_doc(b, r->spec);
     write_text(b, STR("started_by"), r->started_by);
     write_number(b, STR("created_ms"), r->created_ms);
     write_text(b, STR("state"), job_state_name(r->state));
     js_key(b, STR("stop"));
     js_bool(b, r->stop);
     write_number(b, STR("ended_ms"), r->ended_ms);
+}
+
+void job_record_json(struct buf *b, const struct job_record *r)
+{
+    write_text(b, STR("id"), r->id);
+    write_text(b, STR("kind"), r->kind);
+    js_key(b, STR("spec"));
+    js_doc(b, r->spec);
+    write_record(b, r);
+}
+
+void job_record_brief(struct buf *b, const struct job_record *r)
+{
+    write_text(b, STR("id"), r->id);
+    write_text(b, STR("kind"), r->kind);
+    js_key(b, STR("spec"));
+    js_object(b);
+    for (const struct doc *d = r->spec->first; d; d = d->next) {
+        if (d->kind != DOC_SCALAR || d->text.n > BRIEF_MAX)
+            continue;
+        js_key(b, d->key);
+        js_doc(b, d);
+    }
+    js_end_object(b);
+    write_record(b, r);
 }
 
 void job_at_json(struct buf *b, const struct job_at *p)

@@ -138,7 +138,8 @@ void job_repair(const struct job_env *env, const struct job_repair_req *req, str
     struct repair *r;
 
     *res = (struct job_repair_res){0};
-    if (width == 1 || req->info->layout.n) { /* nobody has another; a record of slices has no content */
+    if (width == 1 || !env->members ||
+        req->info->layout.n) { /* nobody has another; a record of slices has no content */
         call_finish(call, ERR_CORRUPT);
         return;
     }

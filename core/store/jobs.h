@@ -16,7 +16,7 @@ struct job_start_req {
     struct str kind;
     struct str id; /* empty: a new one is made */
     struct str
-        spec; /* JSON object; empty: {}. At most JOB_SPEC_MAX bytes: longer lists go into an object, see target/job_select.h */
+        spec; /* JSON object; empty: {}. At most JOB_SPEC_MAX bytes: longer lists go into an object, job_names.h */
     struct str started_by;
 };
 enum { JOB_SPEC_MAX = 256 << 10 };
@@ -28,10 +28,12 @@ struct job_stop_req {
     struct arena *arena;
     struct str id;
 };
-/* A JSON text about one job, or {"jobs":[...]} of all when `id` is empty. */
+/* A JSON text about one job, or {"jobs":[...]} of all when `id` is empty: those without the long lists of their specs, and only with `parts`
+ * with what each node has done. */
 struct job_look_req {
     struct arena *arena;
     struct str id;
+    bool parts;
 };
 struct job_look_res {
     struct str json;
