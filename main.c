@@ -40,7 +40,7 @@ static const struct command commands[] = {
      "  create NAME\n      Makes a bucket with the redundancy of `--redundancy`, which belongs to `--access-key`.\n",
      true, command_bucket},
     {"job", "list | show ID | start KIND [SPEC] | stop ID | wait ID [--json] [OPTIONS]",
-     "Show, start and stop the background jobs of a cluster.",
+     "Show, start and stop background jobs: of a cluster (--cluster-etcd) or of one running server (--data).",
      "  list, show ID\n      All jobs, or one with each target's part.\n"
      "  start KIND [SPEC]\n      Starts one and prints its id. SPEC is a JSON object.\n"
      "  stop ID\n      Ends it before its time. What the cluster began by itself (rebalance) can't be stopped.\n"

@@ -4,6 +4,9 @@
 
 #include "base/clock.h"
 #include "store/shard.h"
+#include "target/job_socket.h"
+
+const struct jobs_ops role_jobs_ops = {job_start, job_stop, job_look};
 
 enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct local *local, struct moving *moving,
                         struct redundant *redundant, struct buckets *buckets, char why[ROLE_WHY_MAX])
@@ -41,17 +44,51 @@ enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct loca
     return e;
 }
 
+enum err role_jobs_open_alone(struct role_jobs *j, const struct role_jobs_alone *alone, char why[ROLE_WHY_MAX])
+{
+    struct role *r = alone->role;
+    enum err e;
+
+    j->loop = loop_new();
+    j->mine = local_store(alone->local, j->loop);
+    e = jobs_open(&(struct job_env){.loop = j->loop,
+                                    .mine = j->mine,
+                                    .all = j->mine,
+                                    .local = alone->local,
+                                    .buckets = alone->buckets,
+                                    .meta = alone->meta,
+                                    .io = r->io,
+                                    .cpu = r->cpu,
+                                    .self = alone->self,
+                                    .began_ms = (uint64_t)clock_wall_ns() / 1000000,
+                                    .bytes_per_s = r->settings.jobs_bandwidth},
+                  &j->jobs);
+    if (e != ERR_OK)
+        snprintf(why, ROLE_WHY_MAX, "cannot follow the jobs (%s)", err_name(e));
+    else
+        j->socket = job_socket_start(alone->meta, r->settings.data.items[0]);
+    return e;
+}
+
+static void close_store(struct store *s)
+{
+    if (s)
+        store_close(s);
+}
+
 void role_jobs_close(struct role_jobs *j)
 {
+    job_socket_stop(j->socket);
     if (j->jobs)
         jobs_close(j->jobs);
     if (!j->loop)
         return;
     loop_adopt(j->loop); /* whose thread has ended */
-    store_close(j->all);
-    store_close(j->wide);
-    store_close(j->moving);
+    close_store(j->all);
+    close_store(j->wide);
+    close_store(j->moving);
     store_close(j->mine);
-    peer_pool_free(j->peers);
+    if (j->peers)
+        peer_pool_free(j->peers);
     loop_free(j->loop);
 }

@@ -4,14 +4,18 @@
 
 #include "base/mem.h"
 #include "cli/bucket.h"
+#include "cli/identity.h"
+#include "role_jobs.h"
 #include "role_s3.h"
 #include "target/local.h"
 
 struct serve {
     struct role role;
+    struct str id; /* of this machine, kept in its first data directory */
     struct local *local;
     struct meta *meta;
     struct role_s3 s3;
+    struct role_jobs jobs;
 };
 
 /* One loop's part. */
@@ -51,7 +55,8 @@ static enum err open_data(struct serve *v, char why[ROLE_WHY_MAX])
     conf.mountpath_count = r->settings.data.count;
     conf.io = r->io;
     conf.cpu = r->cpu;
-    if ((e = local_open(&conf, &v->local, why)) != ERR_OK)
+    if ((e = local_open(&conf, &v->local, why)) != ERR_OK ||
+        (e = identity_get(&r->arena, r->settings.data.items[0], &v->id, why)) != ERR_OK)
         return e;
     if ((e = meta_local_open(meta, r->io, &v->meta)) != ERR_OK)
         snprintf(why, ROLE_WHY_MAX, STR_FMT ": cannot open the bucket records (%s)", STR_ARG(meta), err_name(e));
@@ -70,7 +75,9 @@ static enum err serve_open(struct role *r, char why[ROLE_WHY_MAX])
     enum err e;
 
     if ((e = open_data(v, why)) != ERR_OK ||
-        (e = role_s3_open(&v->s3, r, v->meta, r->settings.data.items[0], why)) != ERR_OK)
+        (e = role_s3_open(&v->s3, r, v->meta, r->settings.data.items[0], why)) != ERR_OK ||
+        (e = role_jobs_open_alone(&v->jobs, &(struct role_jobs_alone){r, v->id, v->meta, v->local, v->s3.buckets},
+                                  why)) != ERR_OK)
         return e;
     v->s3.conf.redundancy_fits = redundancy_fits;
     v->s3.conf.redundancy_arg = v;
@@ -86,6 +93,7 @@ static void serve_close(struct role *r)
 {
     struct serve *v = CONTAINER(r, struct serve, role);
 
+    role_jobs_close(&v->jobs);
     if (v->meta)
         meta_close(v->meta);
     role_s3_close(&v->s3);

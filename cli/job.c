@@ -5,16 +5,14 @@
 
 #include "base/json.h"
 #include "command.h"
-#include "settings.h"
-#include "target/job.h"
+#include "job_way.h"
 
-enum { WAIT_PAUSE_MS = 500, TURN_MS = 1000, EXIT_ENDED_BADLY = 3 };
+enum { WAIT_PAUSE_MS = 200, EXIT_ENDED_BADLY = 3 };
 
-/* What a verb works with: the shared state itself, so that it works while no gateway does. */
+/* What a verb works with. */
 struct jobs_cli {
     struct settings settings;
-    struct meta *meta;
-    struct loop *loop;
+    struct job_way way;
     struct arena arena;
     struct str word; /* the id or kind that the verb is about */
     struct str spec;
@@ -27,43 +25,16 @@ struct verb {
     int (*run)(struct jobs_cli *c);
 };
 
-static void done(struct call *c)
-{
-    (void)c;
-}
-
-static struct call *begin(struct jobs_cli *c, struct call *call)
-{
-    call_begin(call, c->loop, done);
-    return call;
-}
-
-static enum err end(struct jobs_cli *c, const struct call *call)
-{
-    while (call_is_pending(call))
-        loop_turn(c->loop, TURN_MS);
-    return call->err;
-}
-
 static int refused(const struct jobs_cli *c, enum err e)
 {
     if (e == ERR_NOT_FOUND)
         return command_fail("there is no job %s; `sluice job list` lists them", c->word.p);
     if (e == ERR_UNAVAILABLE)
-        return command_fail("etcd did not answer");
+        return command_fail(c->way.meta ? "etcd did not answer" : "the server did not answer");
     return command_fail("the request was refused (%s)", err_name(e));
 }
 
 /* ---- list and show ---- */
-
-static enum err look(struct jobs_cli *c, struct str id, struct job_look_res *res)
-{
-    struct job_look_req req = {.arena = &c->arena, .id = id};
-    struct call call = {0};
-
-    job_look(c->meta, &req, res, begin(c, &call));
-    return end(c, &call);
-}
 
 static struct str text_of(const struct doc *d, struct str key)
 {
@@ -118,7 +89,7 @@ static void print_job(const struct doc *j)
 
 static enum err parse(struct jobs_cli *c, struct str json, struct doc **out)
 {
-    const struct js_bounds bounds = {16 << 20, 1000000};
+    const struct js_bounds bounds = {33 << 20, 2000000};
     char why[DOC_WHY_MAX];
 
     return js_read_within(&c->arena, json, &bounds, out, why);
@@ -126,16 +97,16 @@ static enum err parse(struct jobs_cli *c, struct str json, struct doc **out)
 
 static int run_list(struct jobs_cli *c)
 {
-    struct job_look_res res;
+    struct str json = STR("");
     struct doc *root = NULL;
-    enum err e = look(c, STR(""), &res);
+    enum err e = job_way_look(&c->way, &c->arena, STR(""), &json);
 
     if (e == ERR_OK)
-        e = parse(c, res.json, &root);
+        e = parse(c, json, &root);
     if (e != ERR_OK)
         return refused(c, e);
     if (c->json)
-        printf(STR_FMT "\n", STR_ARG(res.json));
+        printf(STR_FMT "\n", STR_ARG(json));
     else
         print_list(doc_get(root, STR("jobs")));
     return EXIT_SUCCESS;
@@ -152,29 +123,29 @@ static int show(struct jobs_cli *c, struct str json, const struct doc *root)
 
 static int run_show(struct jobs_cli *c)
 {
-    struct job_look_res res;
+    struct str json = STR("");
     struct doc *root = NULL;
-    enum err e = look(c, c->word, &res);
+    enum err e = job_way_look(&c->way, &c->arena, c->word, &json);
 
     if (e == ERR_OK)
-        e = parse(c, res.json, &root);
-    return e == ERR_OK ? show(c, res.json, root) : refused(c, e);
+        e = parse(c, json, &root);
+    return e == ERR_OK ? show(c, json, root) : refused(c, e);
 }
 
 /* Until it has ended; while etcd is away it goes on waiting. */
 static int run_wait(struct jobs_cli *c)
 {
     const struct timespec pause = {.tv_nsec = WAIT_PAUSE_MS * 1000000L};
-    struct job_look_res res;
+    struct str json = STR("");
     struct doc *root;
     enum err e;
 
     for (;;) {
-        e = look(c, c->word, &res);
-        if (e == ERR_OK && (e = parse(c, res.json, &root)) != ERR_OK)
+        e = job_way_look(&c->way, &c->arena, c->word, &json);
+        if (e == ERR_OK && (e = parse(c, json, &root)) != ERR_OK)
             return refused(c, e);
         if (e == ERR_OK && !str_eq(text_of(root, STR("state")), STR("running"))) {
-            show(c, res.json, root);
+            show(c, json, root);
             return str_eq(text_of(root, STR("state")), STR("done")) && str_eq(text_of(root, STR("failed")), STR("0"))
                        ? EXIT_SUCCESS
                        : EXIT_ENDED_BADLY;
@@ -190,34 +161,28 @@ static int run_wait(struct jobs_cli *c)
 
 static int run_start(struct jobs_cli *c)
 {
-    struct job_start_req req = {
-        .arena = &c->arena, .kind = c->word, .spec = c->spec, .started_by = STR("sluice job start")};
-    struct job_start_res res = {0};
-    struct call call = {0};
+    char why[256];
+    struct str id;
+    enum err e = job_way_start(&c->way, &c->arena, c->word, c->spec, &id, why);
 
-    job_start(c->meta, &req, &res, begin(c, &call));
-    end(c, &call);
-    if (call.err == ERR_INVALID_ARGUMENT)
-        return command_usage("there is no job %s that can be started with this specification", c->word.p);
-    if (call.err == ERR_CONFLICT)
+    if (e == ERR_INVALID_ARGUMENT)
+        return command_usage("job %s is not started: %s", c->word.p, why);
+    if (e == ERR_CONFLICT)
         return command_fail("a job %s is running already; `sluice job list` shows it", c->word.p);
-    if (call.err != ERR_OK)
-        return refused(c, call.err);
-    printf(STR_FMT "\n", STR_ARG(res.id));
+    if (e != ERR_OK)
+        return refused(c, e);
+    printf(STR_FMT "\n", STR_ARG(id));
     return EXIT_SUCCESS;
 }
 
 static int run_stop(struct jobs_cli *c)
 {
-    struct job_stop_req req = {.arena = &c->arena, .id = c->word};
-    struct call call = {0};
+    enum err e = job_way_stop(&c->way, &c->arena, c->word);
 
-    job_stop(c->meta, &req, begin(c, &call));
-    end(c, &call);
-    if (call.err == ERR_INVALID_ARGUMENT)
+    if (e == ERR_INVALID_ARGUMENT)
         return command_fail("job %s can't be stopped: the cluster needs its end", c->word.p);
-    if (call.err != ERR_OK)
-        return refused(c, call.err);
+    if (e != ERR_OK)
+        return refused(c, e);
     printf("job %s is told to stop\n", c->word.p);
     return EXIT_SUCCESS;
 }
@@ -231,25 +196,19 @@ static const struct verb verbs[] = {
 
 static int run(struct jobs_cli *c, const struct verb *v)
 {
-    const struct settings *s = &c->settings;
-    struct meta_etcd_conf conf = {.endpoints = s->cluster_etcd.items,
-                                  .endpoint_count = s->cluster_etcd.count,
-                                  .prefix = s->cluster_prefix,
-                                  .user = s->cluster_user,
-                                  .password = s->cluster_password,
-                                  .ca_file = s->cluster_ca,
-                                  .cert_file = s->cluster_cert,
-                                  .key_file = s->cluster_key};
-    char why[256] = "";
+    char why[SETTINGS_WHY_MAX] = "";
     int code;
 
-    if (meta_etcd_open(&conf, &c->meta, why) != ERR_OK)
-        return command_fail("%s", why);
-    c->loop = loop_new();
-    loop_adopt(c->loop);
-    code = v->run(c);
-    loop_free(c->loop);
-    meta_close(c->meta);
+    if (c->settings.cluster_etcd.count == 0 && c->settings.data.count == 0)
+        return command_usage(
+            "say whose jobs: --cluster-etcd http://HOST:2379, or --data and the first data directory of a server");
+    if (c->settings.cluster_etcd.count && settings_check_etcd(&c->settings, why) != ERR_OK)
+        return command_usage("%s", why);
+    if (job_way_open(&c->way, &c->settings, why) != ERR_OK)
+        code = command_fail("%s", why);
+    else
+        code = v->run(c);
+    job_way_close(&c->way);
     arena_release(&c->arena);
     return code;
 }
@@ -280,7 +239,7 @@ int command_job(int argc, char **argv)
         return command_usage("%s", why);
     if (strcmp(config_origin(c.settings.config, offsetof(struct settings, log_level)), "default") == 0)
         log_setup(LOG_ERROR, c.settings.log_format == LOG_FORMAT_JSON);
-    code = settings_check_etcd(&c.settings, why) != ERR_OK ? command_usage("%s", why) : run(&c, v);
+    code = run(&c, v);
     settings_free(&c.settings);
     return code;
 }
