@@ -56,6 +56,35 @@ static void refs_put(struct txn *t, struct str key, uint64_t refs)
 
 /* ---- bodies ---- */
 
+/* Whether all counts can be read: after this nothing fails. */
+static enum err check_counts(struct txn *t, const struct manifest *m)
+{
+    enum err e = ERR_OK;
+    uint64_t refs;
+
+    for (uint32_t i = 0; i < m->count && e == ERR_OK; i++) {
+        struct manifest_part p;
+        manifest_part(m, i, &p);
+        if (!segment_id_is_zero(&p.segment))
+            e = refs_get(t, id_key(t, INDEX_REFS, &p.segment), &refs);
+    }
+    return e;
+}
+
+static void release_segment(struct txn *t, const struct segment_id *id)
+{
+    struct str key = id_key(t, INDEX_REFS, id);
+    uint64_t refs;
+
+    if (refs_get(t, key, &refs) != ERR_OK)
+        return; /* it was there a moment ago; garbage collection goes by what refers to it */
+    if (refs > 1)
+        refs_put(t, key, refs - 1);
+    else
+        txn_unlink(t, id);
+}
+
+/* One piece of a segment after the other: several may be of the same. */
 static enum err release_manifest(struct txn *t, const struct segment_id *body)
 {
     struct str key = id_key(t, INDEX_MANIFEST, body), raw;
@@ -64,13 +93,13 @@ static enum err release_manifest(struct txn *t, const struct segment_id *body)
 
     if ((e = txn_get(t, key, &raw)) != ERR_OK)
         return e == ERR_NOT_FOUND ? ERR_CORRUPT : e;
-    if ((e = manifest_decode(raw, &m)) != ERR_OK)
+    if ((e = manifest_decode(raw, &m)) != ERR_OK || (e = check_counts(t, &m)) != ERR_OK)
         return e;
     for (uint32_t i = 0; i < m.count; i++) {
         struct manifest_part p;
         manifest_part(&m, i, &p);
         if (!segment_id_is_zero(&p.segment))
-            txn_unlink(t, &p.segment);
+            release_segment(t, &p.segment);
     }
     txn_delete(t, key);
     return ERR_OK;
@@ -174,6 +203,94 @@ enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond
         bring_body(t, h);
     else if (refs && !(found == ERR_OK && has_same_body(&old, &h->rec)))
         refs_put(t, refs_key, refs + 1);
+    txn_put(t, h->key, h->raw);
+    txn_cache(t, h->key, hot_ref(h));
+    return ERR_OK;
+}
+
+/* ---- splices ---- */
+
+enum err txn_check_same(struct txn *t, struct str index_key, const struct cond *cond, struct str from)
+{
+    struct record now;
+    struct str raw;
+    enum err e = txn_get(t, index_key, &raw), found = e;
+
+    if (e == ERR_OK)
+        e = record_decode(raw, &now);
+    else if (e == ERR_NOT_FOUND)
+        e = ERR_OK;
+    if (e == ERR_OK)
+        e = cond_check_write(cond, found == ERR_OK ? &now.info : NULL);
+    if (e != ERR_OK)
+        return e;
+    if (found == ERR_NOT_FOUND)
+        return ERR_NO_SUCH_KEY;
+    return str_eq(raw, from) ? ERR_OK : ERR_CONFLICT;
+}
+
+/* Whether other records have the old manifest, too. */
+static enum err old_lasts(struct txn *t, const struct record *old, bool *lasts)
+{
+    uint64_t refs = 1;
+    enum err e = ERR_OK;
+
+    if (old->kind == BODY_MANIFEST)
+        e = refs_get(t, id_key(t, INDEX_REFS, &old->body), &refs);
+    *lasts = refs > 1;
+    return e;
+}
+
+/* Lets go of what the old record has but for its segments, which are counted one by one. Fails only before any change. */
+static enum err release_spliced(struct txn *t, const struct record *old, bool lasts)
+{
+    struct record rest = *old;
+
+    if (old->kind == BODY_SEGMENT || (old->kind == BODY_MANIFEST && !lasts))
+        rest.kind = BODY_EMPTY;
+    enum err e = txn_release_body(t, &rest); /* of a manifest that lasts: one reference less */
+    if (e == ERR_OK && old->kind == BODY_MANIFEST && !lasts)
+        txn_delete(t, id_key(t, INDEX_MANIFEST, &old->body));
+    return e;
+}
+
+/* Nothing that stays as it is needs to be looked at: of an append, most. */
+static bool is_counted(const struct txn_share *share, bool lasts)
+{
+    return share->made ? share->now > 1 : lasts || share->now != share->old;
+}
+
+enum err txn_splice(struct txn *t, uint64_t bucket_uid, struct hot *h, const struct txn_splice *s)
+{
+    uint64_t *refs = arena_alloc(txn_arena(t), (s->share_count + 1) * sizeof(*refs));
+    struct record old;
+    bool lasts;
+    enum err e;
+
+    if ((e = txn_check_bucket(t, bucket_uid)) != ERR_OK ||
+        (e = txn_check_same(t, h->key, s->cond, s->from)) != ERR_OK || (e = txn_object(t, h->key, &old)) != ERR_OK ||
+        (e = old_lasts(t, &old, &lasts)) != ERR_OK)
+        return e;
+    for (size_t i = 0; i < s->share_count; i++)
+        if (is_counted(&s->shares[i], lasts) &&
+            (e = refs_get(t, id_key(t, INDEX_REFS, &s->shares[i].id), &refs[i])) != ERR_OK)
+            return e;
+    if ((e = release_spliced(t, &old, lasts)) != ERR_OK)
+        return e;
+    for (size_t i = 0; i < s->share_count; i++) {
+        const struct txn_share *share = &s->shares[i];
+        if (!is_counted(share, lasts))
+            continue;
+        uint64_t gone = lasts || refs[i] < share->old ? 0 : share->old;
+        uint64_t now = share->made ? share->now : refs[i] + share->now - gone;
+        if (now == 0)
+            txn_unlink(t, &share->id);
+        if (now != refs[i])
+            refs_put(t, id_key(t, INDEX_REFS, &share->id), now);
+    }
+    if (!s->keeps_mtime)
+        follow(h, &old);
+    bring_body(t, h);
     txn_put(t, h->key, h->raw);
     txn_cache(t, h->key, hot_ref(h));
     return ERR_OK;

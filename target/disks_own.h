@@ -106,6 +106,7 @@ void disk_settle(struct disk_settle *s, struct call *whole);
 void disks_obj_put(struct store *, const struct obj_put_req *, struct obj_put_res *, struct call *);
 void disks_obj_delete(struct store *, const struct obj_delete_req *, struct obj_delete_res *, struct call *);
 void disks_obj_copy(struct store *, const struct obj_copy_req *, struct obj_copy_res *, struct call *);
+void disks_obj_splice(struct store *, const struct obj_splice_req *, struct obj_splice_res *, struct call *);
 void disks_obj_import(struct store *, const struct obj_import_req *, struct obj_import_res *, struct call *);
 void disks_upload_create(struct store *, const struct upload_create_req *, struct upload_create_res *, struct call *);
 void disks_upload_complete(struct store *, const struct upload_complete_req *, struct upload_complete_res *,

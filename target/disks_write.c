@@ -50,6 +50,7 @@ struct disk_write {
     /* methods */
     struct obj_put_req put;
     struct obj_copy_req copy;
+    struct obj_splice_req splice;
     struct upload_complete_req complete;
     struct obj_delete_req del;
     const struct obj_import_req *import_in;
@@ -479,6 +480,38 @@ void disks_obj_copy(struct store *s, const struct obj_copy_req *req, struct obj_
     w->left = &w->copy.cond;
     w->res = res;
     op_start(&w->op, c->loop, "disks_copy", copy_begin, write_end);
+    call_on_cancel(c, write_cancel, w);
+}
+
+/* ---- splice ---- */
+
+static step_fn splice_begin;
+
+/* Of several copies each would have to be made anew, and while objects move this one may be elsewhere. */
+static enum step_next splice_begin(struct op *op)
+{
+    struct disk_write *w = OP(op, struct disk_write);
+    enum err e = choose_begin(w);
+
+    if (e == ERR_OK && is_careful(w))
+        e = ERR_NOT_IMPLEMENTED;
+    if (e != ERR_OK)
+        return op_fail(op, e);
+    local_obj_splice(begin_member(w), &w->splice, w->res, op_call(op, write_end));
+    return STEP_WAIT;
+}
+
+void disks_obj_splice(struct store *s, const struct obj_splice_req *req, struct obj_splice_res *res, struct call *c)
+{
+    struct disk_write *w = write_new(s, req->arena, &req->bucket, req->key, c);
+
+    w->splice = *req;
+    w->cond = req->cond;
+    w->outer = req->gate;
+    w->splice.gate = &w->gate;
+    w->left = &w->splice.cond;
+    w->res = res;
+    op_start(&w->op, c->loop, "disks_splice", splice_begin, write_end);
     call_on_cancel(c, write_cancel, w);
 }
 

@@ -80,6 +80,23 @@ enum txn_how {
     /* Otherwise it becomes later than that of what is replaced. */
     TXN_KEEPS_MTIME = 1 << 1,
 };
+/* A segment that the old body of a splice has entries of, or the new one. */
+struct txn_share {
+    struct segment_id id;
+    uint32_t old, now; /* entries */
+    bool made;         /* nobody has entries of it yet */
+};
+struct txn_splice {
+    const struct cond *cond;
+    struct str from;                /* the record that it was made of, encoded */
+    const struct txn_share *shares; /* each segment once; of a single segment `old` is 1 */
+    size_t share_count;
+    bool keeps_mtime;
+};
+/* ERR_CONFLICT: the record at h->key is not `from` any more. Then, as txn_replace(): what the old body had and `h` hasn't is let go of,
+ * what both have stays. */
+MUST_USE enum err txn_check_same(struct txn *t, struct str index_key, const struct cond *cond, struct str from);
+MUST_USE enum err txn_splice(struct txn *t, uint64_t bucket_uid, struct hot *h, const struct txn_splice *s);
 /* Replaces the record at h->key (which may be absent) by `h`, which nobody else has yet. Checks the bucket and the
  * condition first. Takes no reference: the cache gets one of its own. */
 MUST_USE enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h, unsigned how);
@@ -94,6 +111,7 @@ void local_obj_get(struct store *, const struct obj_get_req *, struct obj_get_re
 void local_obj_put(struct store *, const struct obj_put_req *, struct obj_put_res *, struct call *);
 void local_obj_delete(struct store *, const struct obj_delete_req *, struct obj_delete_res *, struct call *);
 void local_obj_copy(struct store *, const struct obj_copy_req *, struct obj_copy_res *, struct call *);
+void local_obj_splice(struct store *, const struct obj_splice_req *, struct obj_splice_res *, struct call *);
 void local_obj_import(struct store *, const struct obj_import_req *, struct obj_import_res *, struct call *);
 void local_upload_create(struct store *, const struct upload_create_req *, struct upload_create_res *, struct call *);
 void local_upload_part(struct store *, const struct upload_part_req *, struct upload_part_res *, struct call *);

@@ -56,8 +56,8 @@ static void compare_refs(struct fsck *f)
 
 /* ---- content ---- */
 
-/* The file of a segment: there, whole, of that much content, undamaged. */
-static void check_segment(struct fsck *f, const char *name, const struct segment_id *id, uint64_t size)
+/* The file of a segment: there, whole, undamaged, of that much content, or, when a piece ends there, of at least that much. */
+static void check_segment(struct fsck *f, const char *name, const struct segment_id *id, uint64_t size, bool piece)
 {
     struct fsck_file *file = fsck_find(f, id);
     struct segment_footer footer;
@@ -70,8 +70,11 @@ static void check_segment(struct fsck *f, const char *name, const struct segment
         fsck_damage(f, "%s: content file %.*s is missing", name, SEGMENT_ID_HEX, hex);
         return;
     }
-    if (file->refs++) /* was looked at */
+    if (file->refs++) { /* was looked at */
+        if (file->size && file->size < size)
+            fsck_damage(f, "%s: content file %.*s is too short for it", name, SEGMENT_ID_HEX, hex);
         return;
+    }
     if ((e = segment_open(f->segments, id, &fd)) != ERR_OK) {
         fsck_damage(f, "%s: content file %.*s can't be opened: %s", name, SEGMENT_ID_HEX, hex, err_name(e));
         return;
@@ -81,10 +84,11 @@ static void check_segment(struct fsck *f, const char *name, const struct segment
         goto out;
     }
     uint64_t bad = 0;
-    if (footer.size != size)
+    file->size = footer.size;
+    if (piece ? footer.size < size : footer.size != size)
         fsck_damage(f, "%s: content file %.*s holds %llu bytes instead of %llu", name, SEGMENT_ID_HEX, hex,
                     (unsigned long long)footer.size, (unsigned long long)size);
-    else if (!f->options->quick && (e = segment_verify(f->segments, fd, &footer, 0, size, &bad)) != ERR_OK)
+    else if (!f->options->quick && (e = segment_verify(f->segments, fd, &footer, 0, footer.size, &bad)) != ERR_OK)
         fsck_damage(f, "%s: content file %.*s is damaged in the MiB at %llu", name, SEGMENT_ID_HEX, hex,
                     (unsigned long long)(bad * SEGMENT_BLOCK));
     segment_footer_release(&footer);
@@ -119,9 +123,10 @@ static void check_manifest(struct fsck *f, const char *name, const struct record
     struct kv_value v = {0};
     struct manifest m;
     enum err e = get_body(f, INDEX_MANIFEST, &r->body, &v);
+    bool shared = is_share(f, &r->body);
 
     f->manifest_records++;
-    f->manifest_shares += is_share(f, &r->body);
+    f->manifest_shares += shared;
     if (e == ERR_OK)
         e = manifest_decode(v.bytes, &m);
     if (e != ERR_OK) {
@@ -130,11 +135,15 @@ static void check_manifest(struct fsck *f, const char *name, const struct record
     }
     if (manifest_start(&m, m.count) != r->info.size)
         fsck_damage(f, "%s: its parts do not add up to its size", name);
-    for (uint32_t i = 0; i < m.count; i++) {
+    if (r->info.layout.n == 0 && m.pieces != (r->info.parts == 0))
+        fsck_damage(f, "%s: its list is not of the kind that its record says", name);
+    for (uint32_t i = 0; i < m.count && !shared; i++) {
         struct manifest_part p;
         manifest_part(&m, i, &p);
-        if (!segment_id_is_zero(&p.segment))
-            check_segment(f, name, &p.segment, p.end - manifest_start(&m, i));
+        if (segment_id_is_zero(&p.segment))
+            continue;
+        (void)is_share(f, &p.segment); /* counted by entries */
+        check_segment(f, name, &p.segment, p.offset + p.end - manifest_start(&m, i), m.pieces);
     }
 out:
     kv_value_release(&v);
@@ -172,7 +181,7 @@ static enum err check_object(struct fsck *f, struct str key, struct str value)
     case BODY_SEGMENT:
         if (is_share(f, &r.body))
             break;
-        check_segment(f, name, &r.body, r.info.size);
+        check_segment(f, name, &r.body, r.info.size, false);
         break;
     case BODY_MANIFEST:
         check_manifest(f, name, &r);
@@ -191,7 +200,7 @@ static enum err check_part(struct fsck *f, struct str key, struct str value)
     if (part_record_decode(value, &p) != ERR_OK)
         fsck_damage(f, "the record of a part is damaged");
     else if (!segment_id_is_zero(&p.segment))
-        check_segment(f, "a part of an upload", &p.segment, p.size);
+        check_segment(f, "a part of an upload", &p.segment, p.size, false);
     return ERR_OK;
 }
 
@@ -231,6 +240,19 @@ static void compare_counts(struct fsck *f)
                   (unsigned long long)(f->manifests - (f->manifest_records - f->manifest_shares)));
 }
 
+/* Each content file belongs to one, or it is counted. */
+static void find_uncounted(struct fsck *f)
+{
+    for (size_t i = 0; i < f->file_count; i++) {
+        char hex[SEGMENT_ID_HEX];
+        if (f->files[i].refs < 2 || refs_find(f, &f->files[i].id))
+            continue;
+        segment_id_hex(&f->files[i].id, hex);
+        fsck_damage(f, "content file %.*s is referred to %u times, which nobody counts", SEGMENT_ID_HEX, hex,
+                    f->files[i].refs);
+    }
+}
+
 static void find_orphans(struct fsck *f)
 {
     for (size_t i = 0; i < f->file_count; i++) {
@@ -255,6 +277,7 @@ enum err fsck_check(struct fsck *f)
         (e = fsck_each(f, INDEX_MANIFEST, count_manifest)) != ERR_OK)
         return e;
     compare_refs(f);
+    find_uncounted(f);
     compare_counts(f);
     find_orphans(f);
     return ERR_OK;

@@ -9,8 +9,9 @@ struct rebuild {
     struct fsck *fsck;
     struct kv_batch *batch;
     uint64_t restored;
-    struct segment_id *bodies; /* of all objects, for the recount */
+    struct segment_id *bodies; /* of all objects, then the segments of all manifests, for the recount */
     size_t body_count, body_cap;
+    size_t record_bodies; /* those of records: the first, sorted */
 };
 
 static enum err put(struct rebuild *b, const struct index_key *key, struct str value)
@@ -100,25 +101,23 @@ static enum err restore_from(struct rebuild *b, const struct segment_id *id)
 
 /* ---- counting the references anew ---- */
 
-static enum err note_body(struct fsck *f, struct str key, struct str value)
+static void note(struct rebuild *b, const struct segment_id *body)
 {
-    struct rebuild *b = f->arg;
-    struct record r;
-
-    (void)key;
-    if (record_decode(value, &r) != ERR_OK || r.kind == BODY_EMPTY)
-        return ERR_OK;
     if (b->body_count == b->body_cap) {
         b->body_cap = b->body_cap ? b->body_cap * 2 : 1024;
         b->bodies = mem_realloc(b->bodies, b->body_cap * sizeof(*b->bodies));
     }
-    b->bodies[b->body_count++] = r.body;
-    return ERR_OK;
+    b->bodies[b->body_count++] = *body;
 }
 
-static int cmp_ids(const void *a, const void *b)
+static enum err note_body(struct fsck *f, struct str key, struct str value)
 {
-    return segment_id_cmp(a, b);
+    struct record r;
+
+    (void)key;
+    if (record_decode(value, &r) == ERR_OK && r.kind != BODY_EMPTY)
+        note(f->arg, &r.body);
+    return ERR_OK;
 }
 
 static enum err write_count(struct rebuild *b, const struct segment_id *body, uint64_t n)
@@ -132,6 +131,37 @@ static enum err write_count(struct rebuild *b, const struct segment_id *body, ui
     return put(b, &key, str_n(raw, sizeof(raw)));
 }
 
+static int cmp_ids(const void *a, const void *b)
+{
+    return segment_id_cmp(a, b);
+}
+
+/* An older state of an object may have been restored before a newer one: its manifest belongs to nobody. */
+static enum err note_segments(struct fsck *f, struct str key, struct str value)
+{
+    struct rebuild *b = f->arg;
+    struct segment_id body;
+    struct manifest m;
+
+    if (key.n != 1 + SEGMENT_ID_LEN)
+        return ERR_OK;
+    memcpy(body.b, key.p + 1, SEGMENT_ID_LEN);
+    if (!b->record_bodies || !bsearch(&body, b->bodies, b->record_bodies, sizeof(body), cmp_ids)) {
+        kv_batch_clear(b->batch);
+        kv_batch_delete(b->batch, key);
+        return kv_write(f->kv, b->batch, false);
+    }
+    if (manifest_decode(value, &m) != ERR_OK)
+        return ERR_OK;
+    for (uint32_t i = 0; i < m.count; i++) {
+        struct manifest_part p;
+        manifest_part(&m, i, &p);
+        if (!segment_id_is_zero(&p.segment))
+            note(b, &p.segment);
+    }
+    return ERR_OK;
+}
+
 static enum err recount(struct rebuild *b)
 {
     const char begin = INDEX_REFS, end = INDEX_REFS + 1;
@@ -139,6 +169,11 @@ static enum err recount(struct rebuild *b)
 
     b->fsck->arg = b;
     if ((e = fsck_each(b->fsck, INDEX_OBJECT, note_body)) != ERR_OK)
+        return e;
+    b->record_bodies = b->body_count;
+    if (b->body_count)
+        qsort(b->bodies, b->body_count, sizeof(*b->bodies), cmp_ids);
+    if ((e = fsck_each(b->fsck, INDEX_MANIFEST, note_segments)) != ERR_OK)
         return e;
     kv_batch_clear(b->batch);
     kv_batch_delete_range(b->batch, str_n(&begin, 1), str_n(&end, 1));

@@ -18,8 +18,11 @@ struct fsck_file {
     struct segment_id id;
     uint64_t file_size;
     uint32_t refs;  /* records, manifests and parts that name it */
+    uint64_t size;  /* of its content, once it was looked at */
     bool described; /* a record names it as its description */
 };
+/* A count in the index: of the records that have a body, or of the entries of manifests that name a segment (and the records
+ * whose body it is). */
 struct fsck_refs {
     struct segment_id body;
     uint64_t said, seen;

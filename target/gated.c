@@ -82,7 +82,7 @@ static void hold_segments(struct gated *g, const struct record *r, const struct 
         struct manifest_part p;
         manifest_part(m, i, &p);
         if (!segment_id_is_zero(&p.segment))
-            list[n++] = (struct extent){.id = p.segment, .len = p.end - manifest_start(m, i)};
+            list[n++] = (struct extent){.id = p.segment, .offset = p.offset, .len = p.end - manifest_start(m, i)};
     }
     if (n)
         extent_cache_hold(g->local->extents, &g->hold, list, n);
@@ -100,15 +100,16 @@ void gated_enter(struct gated *g, struct commit_gate *gate, struct hot **hot, st
         call_finish(call, e);
         return;
     }
-    if (m.count)
-        parts = arena_alloc(g->arena, m.count * sizeof(*parts));
-    for (uint32_t i = 0; i < m.count; i++)
+    uint32_t count = m.pieces ? 0 : m.count;
+    if (count)
+        parts = arena_alloc(g->arena, count * sizeof(*parts));
+    for (uint32_t i = 0; i < count; i++)
         manifest_part_info(&m, i, r->info.checksum.digest.alg, &parts[i]);
     hold_segments(g, r, &m);
     g->hot = hot;
     g->visit = (struct gate_visit){.info = &r->info,
                                    .parts = parts,
-                                   .part_count = m.count,
+                                   .part_count = count,
                                    .read = visit_read,
                                    .mtime_ns = r->info.mtime_ns,
                                    .is_stale = visit_is_stale};

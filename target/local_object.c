@@ -30,8 +30,8 @@ static enum err locate_part(const struct hot *h, uint32_t number, struct obj_hea
 
     if (h->rec.info.parts == 0)
         return whole_as_part(number, &h->rec, res);
-    if ((e = manifest_decode(h->body, &m)) != ERR_OK)
-        return e;
+    if ((e = manifest_decode(h->body, &m)) != ERR_OK || m.pieces)
+        return e != ERR_OK ? e : ERR_CORRUPT;
     for (hi = m.count; lo < hi;) {
         uint32_t mid = lo + (hi - lo) / 2;
         manifest_part(&m, mid, &p);
@@ -59,8 +59,8 @@ static enum err list_parts(const struct hot *h, struct arena *arena, struct obj_
 
     if (h->rec.info.parts == 0)
         return ERR_OK;
-    if ((e = manifest_decode(h->body, &m)) != ERR_OK)
-        return e;
+    if ((e = manifest_decode(h->body, &m)) != ERR_OK || m.pieces)
+        return e != ERR_OK ? e : ERR_CORRUPT;
     struct part_info *parts = arena_alloc(arena, m.count * sizeof(*parts));
     for (uint32_t i = 0; i < m.count; i++)
         manifest_part_info(&m, i, h->rec.info.checksum.digest.alg, &parts[i]);
@@ -171,7 +171,7 @@ static struct source *manifest_source(struct mountpath *m, const struct extents_
     for (uint32_t i = 0; i < n; i++) {
         struct manifest_part p;
         manifest_part(mf, first + i, &p);
-        list[i] = (struct extent){.id = p.segment, .len = p.end - at};
+        list[i] = (struct extent){.id = p.segment, .offset = p.offset, .len = p.end - at};
         at = p.end;
     }
     struct source *s = extent_source_new(env, m->segments, list, n, offset - start, len);

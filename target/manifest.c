@@ -8,8 +8,10 @@
 enum {
     MAGIC = 0x4d, /* 'M' */
     VERSION = 1,
-    HEAD_LEN = 8, /* magic, version, checksum length, 0, count */
+    VERSION_PIECES = 2, /* the checksum length is 0 */
+    HEAD_LEN = 8,       /* magic, version, checksum length, 0, count */
     FIXED_LEN = 8 + 8 + 4 + 16 + SEGMENT_ID_LEN,
+    PIECE_LEN = 8 + 8 + SEGMENT_ID_LEN, /* end, offset, segment */
 };
 
 static void put_be(uint8_t *p, uint64_t v, size_t n)
@@ -54,17 +56,55 @@ void manifest_add(struct buf *out, const struct manifest_part *p)
     buf_add_str(out, p->checksum);
 }
 
+void manifest_begin_pieces(struct buf *out, uint32_t count)
+{
+    uint8_t head[HEAD_LEN] = {MAGIC, VERSION_PIECES};
+
+    assert(count && count <= PIECES_MAX);
+    put_be(head + 4, count, 4);
+    buf_add(out, head, sizeof(head));
+}
+
+void manifest_add_piece(struct buf *out, const struct manifest_part *p)
+{
+    uint8_t e[PIECE_LEN];
+
+    put_be(e, p->end, 8);
+    put_be(e + 8, p->offset, 8);
+    memcpy(e + 16, p->segment.b, SEGMENT_ID_LEN);
+    buf_add(out, e, sizeof(e));
+}
+
+/* Pieces are never empty and lie within what a segment can hold. */
+static bool piece_is_sound(const struct manifest *m, uint32_t i, uint64_t len)
+{
+    struct manifest_part p;
+
+    manifest_part(m, i, &p);
+    return len && len <= SEGMENT_SIZE_MAX && p.offset <= SEGMENT_SIZE_MAX - len && !segment_id_is_zero(&p.segment);
+}
+
 static bool is_sound(const struct manifest *m)
 {
     uint64_t end = 0;
 
     for (uint32_t i = 0; i < m->count; i++) {
         uint64_t next = get_be(m->entries + (size_t)i * m->entry_len, 8);
-        if (next < end || next > INT64_MAX)
+        if (next < end || next > INT64_MAX || (m->pieces && !piece_is_sound(m, i, next - end)))
             return false;
         end = next;
     }
     return true;
+}
+
+static bool decode_pieces(struct str bytes, struct manifest *m)
+{
+    const uint8_t *p = (const uint8_t *)bytes.p;
+
+    *m = (struct manifest){
+        .entries = p + HEAD_LEN, .entry_len = PIECE_LEN, .count = (uint32_t)get_be(p + 4, 4), .pieces = true};
+    return p[2] == 0 && m->count && m->count <= PIECES_MAX && bytes.n == HEAD_LEN + (size_t)m->count * PIECE_LEN &&
+           is_sound(m);
 }
 
 enum err manifest_decode(struct str bytes, struct manifest *out)
@@ -82,6 +122,10 @@ enum err manifest_decode(struct str bytes, struct manifest *out)
             return ERR_OK;
         }
     }
+    if (bytes.n >= HEAD_LEN && p[0] == MAGIC && p[1] == VERSION_PIECES && decode_pieces(bytes, &m)) {
+        *out = m;
+        return ERR_OK;
+    }
     log_error(STR_NONE, "index record damaged", "kind=manifest bytes=%zu", bytes.n);
     return ERR_CORRUPT;
 }
@@ -91,6 +135,12 @@ void manifest_part(const struct manifest *m, uint32_t i, struct manifest_part *o
     const uint8_t *e = m->entries + (size_t)i * m->entry_len;
 
     assert(i < m->count);
+    if (m->pieces) {
+        *out = (struct manifest_part){.end = get_be(e, 8), .offset = get_be(e + 8, 8)};
+        memcpy(out->segment.b, e + 16, SEGMENT_ID_LEN);
+        return;
+    }
+    out->offset = 0;
     out->end = get_be(e, 8);
     out->mtime_ns = (int64_t)get_be(e + 8, 8);
     out->number = (uint32_t)get_be(e + 16, 4);
@@ -122,6 +172,7 @@ void manifest_part_info(const struct manifest *m, uint32_t i, enum hash_alg alg,
 {
     struct manifest_part p;
 
+    assert(!m->pieces);
     manifest_part(m, i, &p);
     *out = (struct part_info){.number = p.number, .size = p.end - manifest_start(m, i), .mtime_ns = p.mtime_ns};
     etag_from_md5(&out->etag, p.md5);

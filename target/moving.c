@@ -392,6 +392,7 @@ static void write_start(struct store *store, const struct write_op *what)
     }
 WRITE(obj_put, )
 WRITE(obj_delete, .is_ours = str_starts(r->cond.if_match, MOVING_MARK))
+WRITE(obj_splice, )
 WRITE(obj_copy, .copy = r)
 WRITE(upload_complete, .complete = r, .is_ours = str_starts(r->cond.if_none_match, MOVING_MARK))
 
@@ -462,6 +463,7 @@ struct store *moving_store(struct moving *m, const struct moving_env *env)
         .obj_put = moving_obj_put,
         .obj_delete = moving_obj_delete,
         .obj_copy = moving_obj_copy,
+        .obj_splice = moving_obj_splice,
         .obj_list = moving_obj_list,
         .upload_create = moving_upload_create,
         .upload_part = moving_upload_part,

@@ -47,9 +47,13 @@ struct str record_class(const struct record *r);
 
 /* ---- manifests ---- */
 
+/* Of a multipart object: its parts, each the whole of a segment. Of a spliced one (info.parts is 0): pieces, each a range of a segment
+ * that others may have ranges of, too. References to a segment are counted by entries (INDEX_REFS), as those to a body by records. */
+enum { PIECES_MAX = 20000 };
 struct manifest_part {
-    uint32_t number;
-    uint64_t end; /* offset within the object behind the part's last byte */
+    uint32_t number; /* 0: a piece, which has no time and no digests either */
+    uint64_t offset; /* of a piece, within its segment; a part begins at 0 */
+    uint64_t end;    /* offset within the object behind the part's last byte */
     int64_t mtime_ns;
     uint8_t md5[16];
     struct segment_id segment; /* all zero: an empty part */
@@ -58,12 +62,16 @@ struct manifest_part {
 struct manifest {
     const uint8_t *entries;
     uint32_t count;
+    bool pieces;
     uint8_t checksum_len;
     uint32_t entry_len;
 };
 /* `checksum_len`: bytes of every part's digest. */
 void manifest_begin(struct buf *out, uint32_t count, size_t checksum_len);
 void manifest_add(struct buf *out, const struct manifest_part *p);
+/* Pieces: p->end, offset and segment are looked at. */
+void manifest_begin_pieces(struct buf *out, uint32_t count);
+void manifest_add_piece(struct buf *out, const struct manifest_part *p);
 size_t manifest_bytes(uint32_t count, size_t checksum_len);
 MUST_USE enum err manifest_decode(struct str bytes, struct manifest *out);
 void manifest_part(const struct manifest *m, uint32_t i, struct manifest_part *out);
@@ -71,6 +79,7 @@ void manifest_part(const struct manifest *m, uint32_t i, struct manifest_part *o
 uint64_t manifest_start(const struct manifest *m, uint32_t i);
 /* The first part that ends behind `offset`. */
 uint32_t manifest_find(const struct manifest *m, uint64_t offset);
+/* Not of pieces. */
 void manifest_part_info(const struct manifest *m, uint32_t i, enum hash_alg alg, struct part_info *out);
 
 /* ---- uploads ---- */

@@ -489,6 +489,7 @@ struct store *redundant_store(struct redundant *r, const struct redundant_env *e
         .obj_put = redundant_obj_put,
         .obj_delete = redundant_obj_delete,
         .obj_copy = redundant_obj_copy,
+        .obj_splice = redundant_obj_splice,
         .obj_list = redundant_obj_list,
         .upload_create = redundant_upload_create,
         .upload_part = redundant_upload_part,

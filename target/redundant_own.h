@@ -151,6 +151,7 @@ void red_lock_drop(struct red_lock *l);
 
 void redundant_obj_put(struct store *, const struct obj_put_req *, struct obj_put_res *, struct call *);
 void redundant_obj_copy(struct store *, const struct obj_copy_req *, struct obj_copy_res *, struct call *);
+void redundant_obj_splice(struct store *, const struct obj_splice_req *, struct obj_splice_res *, struct call *);
 void redundant_obj_delete(struct store *, const struct obj_delete_req *, struct obj_delete_res *, struct call *);
 void redundant_upload_create(struct store *, const struct upload_create_req *, struct upload_create_res *,
                              struct call *);

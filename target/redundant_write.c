@@ -717,6 +717,15 @@ void redundant_obj_copy(struct store *s, const struct obj_copy_req *req, struct 
     call_on_cancel(c, copy_cancel, k);
 }
 
+/* Every member would have to be given the whole of it: then it may as well be written anew, by all the rules of a put. */
+void redundant_obj_splice(struct store *s, const struct obj_splice_req *req, struct obj_splice_res *res, struct call *c)
+{
+    if (redundancy_is_wide(req->bucket.redundancy))
+        call_finish(c, ERR_NOT_IMPLEMENTED);
+    else
+        store_obj_splice(RED(s)->env.single, req, res, c);
+}
+
 /* ---- deletes ---- */
 
 static step_fn delete_lock, delete_locked, delete_decide, delete_pushed;

@@ -30,6 +30,13 @@ void sealing_run(struct sealing *s, struct mountpath *m, struct segment_staged *
     offload_run(io, &s->task, seal_task, call);
 }
 
+enum err sealing_seal(struct sealing *s, struct mountpath *m, struct segment_staged *staged)
+{
+    s->mountpath = m;
+    s->staged = staged;
+    return seal(s);
+}
+
 enum err sealing_stage_empty(struct sealing *s, struct mountpath *m)
 {
     s->mountpath = m;

@@ -27,6 +27,8 @@ MUST_USE enum err sealing_describe(struct sealing *s, const struct description *
 /* Seals `staged` with the description. */
 void sealing_run(struct sealing *s, struct mountpath *m, struct segment_staged *staged, struct offload *io,
                  struct call *call);
+/* The same, BLOCKING. */
+MUST_USE enum err sealing_seal(struct sealing *s, struct mountpath *m, struct segment_staged *staged);
 /* A segment without content, for its description alone: stage it (s->own.id is its id from then on), describe, seal.
  * BLOCKING. */
 MUST_USE enum err sealing_stage_empty(struct sealing *s, struct mountpath *m);

@@ -11,7 +11,8 @@
 
 #include "store/store.h"
 
-/* Sizes add up, and the whole's ETag and checksum follow from those of the parts. Hashes up to PARTS_MAX digests: for a pool
+/* Sizes add up, and the whole's ETag and checksum follow from those of the parts. The ETag of a spliced object says nothing about its
+ * content: that is compared with its checksum, if it has one, and else by its size alone. Hashes up to PARTS_MAX digests: for a pool
  * when there are many parts. */
 MUST_USE enum err import_check(const struct obj_import_req *req);
 /* Whether what is here (NULL: nothing) stays. */

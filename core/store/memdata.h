@@ -132,6 +132,7 @@ void membody_release(struct membody *b);
 
 /* The methods in files of their own. */
 void memstore_obj_import(struct store *, const struct obj_import_req *, struct obj_import_res *, struct call *);
+void memstore_obj_splice(struct store *, const struct obj_splice_req *, struct obj_splice_res *, struct call *);
 void memstore_obj_list(struct store *, const struct obj_list_req *, struct obj_list_res *, struct call *);
 void memstore_upload_list(struct store *, const struct upload_list_req *, struct upload_list_res *, struct call *);
 void memstore_upload_create(struct store *, const struct upload_create_req *, struct upload_create_res *,

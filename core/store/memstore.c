@@ -264,6 +264,7 @@ static const struct store_ops memstore_ops = {
     .obj_delete = obj_delete,
     .obj_copy = store_copy_by_stream,
     .obj_import = memstore_obj_import,
+    .obj_splice = memstore_obj_splice,
     .obj_list = memstore_obj_list,
     .upload_create = memstore_upload_create,
     .upload_part = memstore_upload_part,

@@ -59,6 +59,44 @@ bool etag_to_md5(const struct etag *e, uint8_t md5[16])
     return e->n == 32 && hex_decode(etag_str(e), md5, 16);
 }
 
+/* N counts the splices. */
+enum { SPLICES_MAX = 10000 };
+
+static bool splices_of(const struct etag *e, uint64_t *n)
+{
+    struct str count = etag_str(e), hex = str_split(&count, '-');
+    uint8_t raw[16];
+
+    return hex.n == 32 && hex_decode(hex, raw, sizeof(raw)) && count.n && str_to_u64(count, SPLICES_MAX, n) && *n;
+}
+
+bool etag_is_spliced(const struct etag *e)
+{
+    uint64_t n;
+
+    return splices_of(e, &n);
+}
+
+void etag_splice(struct etag *e, const struct etag *old, bool was_spliced, uint64_t offset, uint64_t cut,
+                 const uint8_t body_md5[16])
+{
+    uint64_t n = 0, where[2] = {offset, cut};
+    uint8_t bytes[sizeof(where)];
+    struct hash h;
+    struct digest md5;
+
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(where[i / 8] >> (8 * (i % 8)));
+    hash_init(&h, HASH_MD5);
+    hash_update(&h, old->text, old->n);
+    hash_update(&h, bytes, sizeof(bytes));
+    hash_update(&h, body_md5, 16);
+    hash_final(&h, &md5);
+    if (!was_spliced || !splices_of(old, &n))
+        n = 0;
+    etag_from_parts(e, md5.b, (uint32_t)(n < SPLICES_MAX ? n + 1 : n));
+}
+
 bool etag_matches(const struct etag *e, struct str text)
 {
     static const struct {

@@ -142,6 +142,11 @@ void etag_from_md5(struct etag *e, const uint8_t md5[16]);
 void etag_from_parts(struct etag *e, const uint8_t md5_of_md5s[16], uint32_t parts);
 /* The 16 bytes back from a plain ETag; false for "-N" ones and anything else. */
 bool etag_to_md5(const struct etag *e, uint8_t md5[16]);
+/* Whether an object without parts was put together by store_obj_splice(): its ETag says nothing about its content. */
+bool etag_is_spliced(const struct etag *e);
+/* That of what a splice makes of an object with the ETag `old`: follows from what was done. */
+void etag_splice(struct etag *e, const struct etag *old, bool was_spliced, uint64_t offset, uint64_t cut,
+                 const uint8_t body_md5[16]);
 /* Whether `text` (quoted, bare or with &quot;) names this ETag. "W/" never does. */
 bool etag_matches(const struct etag *e, struct str text);
 

@@ -132,7 +132,8 @@ static void open_body(struct remote_call *r)
     }
     struct source *content = *wire_body(r->method, (void *)(uintptr_t)r->req);
     r->body = wire_tail_on(r->op.loop, head, content, wire_check(r->method, r->req));
-    r->ask.expect = content && content->size >= WIRE_EXPECT_MIN;
+    /* who can't splice says so before the body is touched: the caller needs it then */
+    r->ask.expect = content && (content->size >= WIRE_EXPECT_MIN || r->method == WIRE_obj_splice);
 }
 
 static enum step_next remote_send(struct op *op)

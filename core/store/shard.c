@@ -295,6 +295,7 @@ KEYED(obj_get, head., true)
 KEYED(obj_put, HERE, false)
 KEYED(obj_delete, HERE, false)
 KEYED(obj_import, HERE, false)
+KEYED(obj_splice, HERE, false)
 KEYED(upload_create, HERE, false)
 KEYED(upload_part, HERE, false)
 KEYED(upload_complete, HERE, false)
@@ -340,6 +341,7 @@ static const struct store_ops shard_ops = {
     .obj_delete = shard_obj_delete,
     .obj_copy = shard_obj_copy,
     .obj_import = shard_obj_import,
+    .obj_splice = shard_obj_splice,
     .obj_list = shard_obj_list,
     .upload_create = shard_upload_create,
     .upload_part = shard_upload_part,

@@ -165,6 +165,16 @@ static enum err check_obj_copy(const struct obj_copy_req *r)
     return e != ERR_OK ? e : check_key(r->key);
 }
 
+static enum err check_obj_splice(const struct obj_splice_req *r)
+{
+    assert(r->check);
+    if (r->offset > OBJECT_SIZE_MAX || r->cut > OBJECT_SIZE_MAX)
+        return ERR_INVALID_RANGE;
+    if (r->body && r->body->size != SOURCE_SIZE_UNKNOWN && r->body->size > r->size_max)
+        return ERR_ENTITY_TOO_LARGE;
+    return check_key(r->key);
+}
+
 static enum err check_obj_import(const struct obj_import_req *r)
 {
     assert(r->check);
@@ -234,6 +244,8 @@ ARENA_FIRST(obj_get_req, head.arena);
 ARENA_FIRST(obj_put_req, arena);
 ARENA_FIRST(obj_delete_req, arena);
 ARENA_FIRST(obj_copy_req, arena);
+ARENA_FIRST(obj_splice_req, arena);
+ARENA_FIRST(obj_import_req, arena);
 ARENA_FIRST(obj_list_req, arena);
 ARENA_FIRST(upload_create_req, arena);
 ARENA_FIRST(upload_part_req, arena);

@@ -18,12 +18,13 @@
 /* clang-format off */
 #define STORE_METHODS(M)                                                                                               \
     M(obj_head) M(obj_get) M(obj_put) M(obj_delete) M(obj_copy) M(obj_import) M(obj_list)                                            \
-    M(upload_create) M(upload_part) M(upload_complete) M(upload_abort) M(upload_list) M(part_list) M(bucket_purge)
+    M(upload_create) M(upload_part) M(upload_complete) M(upload_abort) M(upload_list) M(part_list) M(bucket_purge)    \
+    M(obj_splice)
 /* clang-format on */
 
 /* ---- before a commit ---- */
 
-/* A put, copy or complete that is given a gate passes it once its content is stored and hashed, before the object is seen by
+/* A put, copy, splice or complete that is given a gate passes it once its content is stored and hashed, before the object is seen by
  * anybody. Whoever made the gate may read the content, decide the condition, tell others, and then lets it commit, or not.
  * The visit and what it points to are there until the call of enter is done; sources it gave until they are closed. */
 struct obj_get_res;
@@ -128,6 +129,28 @@ struct obj_copy_req {
     struct commit_gate *gate; /* may be NULL; not on the wire */
 };
 struct obj_copy_res {
+    struct object_info info;
+};
+
+/* Replaces `cut` bytes at `offset` of an object by a body, as one commit: readers see the object before or after. What is kept of the old
+ * content is not copied where the store can share it: the change then costs the bytes of the body. The new object has the attrs and tags of
+ * the old one, no parts, an ETag of its own ("<32 hex>-N", an MD5 only where all of the content was read), and a checksum only if the store
+ * knows it without reading what was kept.
+ * ERR_NO_SUCH_KEY: there is none; ERR_INVALID_RANGE: offset + cut are beyond its size; ERR_CONFLICT: it was changed meanwhile (and there is no
+ * condition that says so); ERR_NOT_IMPLEMENTED: this store, or this object (one with a layout, one of too many pieces, one that is being moved,
+ * those of buckets with several copies), can't: the caller writes the object anew. The latter is told before the body is read. */
+struct obj_splice_req {
+    struct arena *arena;
+    struct bucket_id bucket;
+    struct str key;
+    struct cond cond; /* as for writes; if_match is what makes the offset right */
+    uint64_t offset, cut;
+    struct source *body;      /* may be NULL: empty. Not closed */
+    struct body_check *check; /* of the body alone; never NULL */
+    uint64_t size_max;        /* of the new object */
+    struct commit_gate *gate; /* may be NULL; not on the wire. ERR_AGAIN of it is ERR_CONFLICT */
+};
+struct obj_splice_res {
     struct object_info info;
 };
 

@@ -38,7 +38,7 @@ enum wire_method wire_by_name(struct str name)
 
 bool wire_has_body(enum wire_method m)
 {
-    return m == WIRE_obj_put || m == WIRE_upload_part || m == WIRE_obj_import;
+    return m == WIRE_obj_put || m == WIRE_upload_part || m == WIRE_obj_import || m == WIRE_obj_splice;
 }
 
 bool wire_is_read(enum wire_method m)
@@ -146,6 +146,8 @@ struct source **wire_body(enum wire_method m, void *req)
         return &((struct obj_put_req *)req)->body;
     if (m == WIRE_upload_part)
         return &((struct upload_part_req *)req)->body;
+    if (m == WIRE_obj_splice)
+        return &((struct obj_splice_req *)req)->body;
     return &((struct obj_import_req *)req)->body;
 }
 
@@ -155,6 +157,8 @@ struct body_check *wire_check(enum wire_method m, const void *req)
         return ((const struct obj_put_req *)req)->check;
     if (m == WIRE_upload_part)
         return ((const struct upload_part_req *)req)->check;
+    if (m == WIRE_obj_splice)
+        return ((const struct obj_splice_req *)req)->check;
     return ((const struct obj_import_req *)req)->check;
 }
 

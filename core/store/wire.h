@@ -1,7 +1,7 @@
 /* wire.h - the store's methods as bytes between nodes.
  *
  * Shape    POST WIRE_PREFIX METHOD ("/rpc/1/obj_get"). The description (MessagePack array, fields in a fixed order, later versions append)
- *          is the request's body. Methods with content (obj_put, upload_part, obj_import) have it in the header "sluice-req" in base64url,
+ *          is the request's body. Methods with content (obj_put, obj_splice, upload_part, obj_import) have it in the header "sluice-req" in base64url,
  *          or, where it is long, as the first "sluice-req-size" bytes of the body. Then comes the content and behind it a tail of WIRE_TAIL
  *          bytes: the content's length, and the digests that the source's trailers brought (struct body_check); a body without its tail is
  *          incomplete. An answer's description is its body; for obj_get, and for every error, it is the header "sluice-res". Errors: their

@@ -88,6 +88,33 @@ enum err wire_get_obj_put_req(struct str bytes, struct arena *arena, struct obj_
     END();
 }
 
+void wire_put_obj_splice_req(struct buf *b, const struct obj_splice_req *req)
+{
+    pack_array(b, 7);
+    wire_put_bucket(b, &req->bucket);
+    wire_put_str(b, req->key);
+    wire_put_cond(b, &req->cond);
+    pack_uint(b, req->offset);
+    pack_uint(b, req->cut);
+    wire_put_check(b, req->check);
+    pack_uint(b, req->size_max);
+}
+
+enum err wire_get_obj_splice_req(struct str bytes, struct arena *arena, struct obj_splice_req *req)
+{
+    struct obj_splice_req r = {.arena = arena};
+
+    BEGIN(7);
+    wire_get_bucket(&u, &r.bucket);
+    r.key = get_key(&u);
+    wire_get_cond(&u, &r.cond);
+    r.offset = unpack_uint(&u, UINT64_MAX);
+    r.cut = unpack_uint(&u, UINT64_MAX);
+    r.check = wire_get_check(&u, arena);
+    r.size_max = unpack_uint(&u, UINT64_MAX);
+    END();
+}
+
 void wire_put_obj_delete_req(struct buf *b, const struct obj_delete_req *req)
 {
     pack_array(b, 3);

@@ -76,6 +76,16 @@ enum err wire_get_obj_put_res(struct str bytes, struct arena *arena, struct obj_
     return get_only_info(bytes, arena, &res->info);
 }
 
+void wire_put_obj_splice_res(struct buf *b, const struct obj_splice_res *res)
+{
+    put_only_info(b, &res->info);
+}
+
+enum err wire_get_obj_splice_res(struct str bytes, struct arena *arena, struct obj_splice_res *res)
+{
+    return get_only_info(bytes, arena, &res->info);
+}
+
 void wire_put_obj_delete_res(struct buf *b, const struct obj_delete_res *res)
 {
     pack_array(b, 1);

@@ -48,7 +48,12 @@ static void manifest(struct str in)
     if (manifest_decode(in, &m) != ERR_OK)
         return;
     for (uint32_t i = 0; i < m.count; i++) {
-        manifest_part_info(&m, i, HASH_CRC64NVME, &info);
+        struct manifest_part p;
+        manifest_part(&m, i, &p);
+        info = (struct part_info){.size = p.end - manifest_start(&m, i)};
+        if (!m.pieces)
+            manifest_part_info(&m, i, HASH_CRC64NVME, &info);
+        assert(!m.pieces || (info.size && p.offset + info.size <= SEGMENT_SIZE_MAX));
         assert(info.size == 0 || manifest_find(&m, manifest_start(&m, i)) == i);
     }
     assert(manifest_find(&m, manifest_start(&m, m.count)) == m.count);

@@ -12,6 +12,7 @@ int contract_gates(struct contract_env *env);   /* what waits before it is commi
 int contract_layouts(struct contract_env *env); /* content that is elsewhere, forced imports, times */
 int contract_lists(struct contract_env *env);
 int contract_copies(struct contract_env *env);
+int contract_splices(struct contract_env *env);
 int contract_uploads(struct contract_env *env);
 int contract_completes(struct contract_env *env);
 int contract_buckets(struct contract_env *env); /* purge, reopen */

@@ -12,6 +12,7 @@ int store_contract_run(struct contract_env *env)
     failed += contract_lists(env);
     if (!(env->skip & CONTRACT_NO_COPY))
         failed += contract_copies(env);
+    failed += contract_splices(env);
     if (!(env->skip & CONTRACT_NO_UPLOADS)) {
         failed += contract_uploads(env);
         failed += contract_completes(env);

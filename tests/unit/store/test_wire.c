@@ -380,6 +380,26 @@ static void obj_import(void **state)
     }
 }
 
+static void obj_splice(void **state)
+{
+    struct body_check full = full_check();
+
+    (void)state;
+    {
+        REQ(obj_splice, .bucket = full_bucket, .key = STR("k"), .cond = full_cond, .offset = 5, .cut = UINT64_MAX,
+            .check = &full, .size_max = 7);
+        same_bucket(&a.bucket, &b.bucket);
+        assert_str(a.key, b.key);
+        same_cond(&a.cond, &b.cond);
+        assert_true(a.offset == b.offset && a.cut == b.cut && a.size_max == b.size_max);
+        same_check(a.check, b.check);
+    }
+    {
+        RES(obj_splice, .info = full_info());
+        same_info(&a.info, &b.info);
+    }
+}
+
 static void obj_list(void **state)
 {
     const struct list_entry entries[] = {

@@ -322,7 +322,7 @@ M(upload_list) M(part_list) M(bucket_purge)
         loop_defer(red.loop, &s->post);                                                                                \
     }
     /* clang-format off */
-M(obj_put) M(obj_copy) M(upload_complete)
+M(obj_put) M(obj_copy) M(obj_splice) M(upload_complete)
 /* clang-format on */
 #undef M
 
