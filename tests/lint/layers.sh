@@ -33,7 +33,7 @@ owners='
 ^isa-l               core/base/(hash|crc64)\.c|core/store/erasure(_coder)?\.c
 ^libxml/             s3api/xml[a-z_]*\.[ch]
 ^curl/               core/http/client\.c
-^archive(_entry)?\.h core/archive/arc_[a-z_]*\.c
+^archive(_entry)?\.h core/archive/arc_[a-z_]*\.c|tests/unit/archive/test_arc_[a-z_]*\.c
 ^(zlib|zstd|lz4(frame)?)\.h core/archive/arc_[a-z_]*\.c
 ^pcre2\.h             core/archive/arc_select\.c
 ^cmocka\.h           tests/unit/unit\.h
