@@ -72,6 +72,8 @@ struct bucket_set_props_req {
     struct str name;
     struct str change;
     bool replace; /* `change` is all there will be */
+    /* p != NULL: only while the settings are these, as struct bucket had them, otherwise ERR_CONFLICT: for who made `change` of them */
+    struct str only_if;
 };
 struct bucket_set_props_res {
     struct bucket bucket;

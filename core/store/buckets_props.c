@@ -81,6 +81,17 @@ static enum err change_record(struct props_op *p)
     return buf_err(&p->record);
 }
 
+static enum err check_unchanged(struct props_op *p)
+{
+    struct bucket now;
+    enum err e;
+
+    if (!p->req->only_if.p)
+        return ERR_OK;
+    e = bucket_parse(p->req->arena, p->req->name, p->got.value, &now);
+    return e != ERR_OK || str_eq(now.props, p->req->only_if) ? e : ERR_CONFLICT;
+}
+
 static enum step_next props_write(struct op *op)
 {
     struct props_op *p = OP(op, struct props_op);
@@ -88,7 +99,7 @@ static enum step_next props_write(struct op *op)
 
     if (e != ERR_OK)
         return op_fail(op, e == ERR_NOT_FOUND ? ERR_NO_SUCH_BUCKET : e);
-    if ((e = change_record(p)) != ERR_OK ||
+    if ((e = check_unchanged(p)) != ERR_OK || (e = change_record(p)) != ERR_OK ||
         (e = bucket_parse(p->req->arena, p->req->name, buf_str(&p->record), &p->bucket)) != ERR_OK)
         return op_fail(op, e);
     p->put = (struct meta_put_req){.key = p->get.key, .value = buf_str(&p->record), .revision = p->got.revision};
