@@ -1,5 +1,6 @@
 /* Buckets: create, destroy, list, head, properties, another name. */
 #include "base/hash.h"
+#include "base/log.h"
 #include "gateway/native_props.h"
 #include "gateway/native_request.h"
 #include "gateway/native_steps.h"
@@ -282,9 +283,17 @@ struct move {
     struct native_bucket to;
     struct bucket_rename_req req;
     struct bucket_rename_res res;
+    struct job_start_req job;
+    struct job_start_res started;
+    struct buf spec;
 };
 
-static step_fn move_done;
+static step_fn move_done, move_told;
+
+static void release(void *b)
+{
+    buf_release(b);
+}
 
 enum step_next native_rename_bucket(struct op *op)
 {
@@ -294,6 +303,8 @@ enum step_next native_rename_bucket(struct op *op)
     enum err e;
 
     r->state = m;
+    buf_init(&m->spec, BUCKET_PROPS_MAX);
+    arena_defer(r->arena, release, &m->spec);
     if ((e = refuse_remote(r, &r->bucket, "move-bck")) != ERR_OK ||
         (e = native_bucket_of_uname(r, native_query(r, STR("bck_to")), &m->to, &object)) != ERR_OK ||
         (e = refuse_remote(r, &m->to, "move-bck")) != ERR_OK || (e = native_bucket_check(r, &m->to)) != ERR_OK)
@@ -314,7 +325,28 @@ static enum step_next move_done(struct op *op)
         e = exists(r, &m->to);
     if (e != ERR_OK)
         return op_fail(op, native_fail(r, e, &r->bucket, STR_NONE));
+    js_object(&m->spec);
+    js_key(&m->spec, STR("bucket"));
+    js_str(&m->spec, m->req.name);
+    js_key(&m->spec, STR("to"));
+    js_str(&m->spec, m->req.to);
+    js_end_object(&m->spec);
+    m->job = (struct job_start_req){
+        .arena = r->arena, .kind = STR("move-bck"), .spec = buf_str(&m->spec), .started_by = r->who, .ended = true};
+    r->env->jobs->start(r->env->meta, &m->job, &m->started, op_try(op, move_told));
+    return STEP_WAIT;
+}
+
+/* The bucket has its new name, whether or not that could be written down. */
+static enum step_next move_told(struct op *op)
+{
+    struct native_request *r = NATIVE(op);
+    const struct move *m = r->state;
+
+    if (op->call.err != ERR_OK)
+        log_warn(str_n(r->http->id, sizeof(r->http->id)), "a bucket was renamed, but no job tells so", "to=%s err=%s",
+                 log_quote(m->req.to), err_name(op->call.err));
     r->type = STR("text/plain");
-    buf_add_str(&r->text, native_new_id(r->arena, ""));
+    buf_add_str(&r->text, op->call.err == ERR_OK ? m->started.id : native_new_id(r->arena, ""));
     return op_go(op, native_send);
 }

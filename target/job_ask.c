@@ -63,6 +63,18 @@ struct start_op {
 
 static step_fn start_check, start_list, start_listed, start_put, start_known, start_end;
 
+static enum err check_spec(struct start_op *s, char *why)
+{
+    enum err e;
+
+    if (s->req->ended)
+        return ERR_OK;
+    e = s->kind->check ? s->kind->check(s->spec, why) : s->spec->count ? ERR_INVALID_ARGUMENT : ERR_OK;
+    if (e != ERR_OK && !s->kind->check)
+        snprintf(why, DOC_WHY_MAX, "jobs of this kind take no specification");
+    return e;
+}
+
 static enum step_next start_check(struct op *op)
 {
     struct start_op *s = OP(op, struct start_op);
@@ -72,7 +84,7 @@ static enum step_next start_check(struct op *op)
 
     why[0] = '\0';
     s->kind = job_kind_find(req->kind);
-    if (!s->kind || !s->kind->startable) {
+    if (!req->ended && (!s->kind || !s->kind->startable)) {
         snprintf(why, DOC_WHY_MAX, "there is no kind of job \"%.64s\" that can be started",
                  arena_printf(req->arena, STR_FMT, STR_ARG(req->kind)).p);
         return op_fail(op, ERR_INVALID_ARGUMENT);
@@ -91,9 +103,7 @@ static enum step_next start_check(struct op *op)
         snprintf(why, DOC_WHY_MAX, "the specification of a job is a JSON object");
         return op_fail(op, ERR_INVALID_ARGUMENT);
     }
-    e = s->kind->check ? s->kind->check(s->spec, why) : s->spec->count ? ERR_INVALID_ARGUMENT : ERR_OK;
-    if (e != ERR_OK && !s->kind->check)
-        snprintf(why, DOC_WHY_MAX, "jobs of this kind take no specification");
+    e = check_spec(s, why);
     return e == ERR_OK ? op_go(op, start_list) : op_fail(op, e);
 }
 
@@ -114,7 +124,7 @@ static enum err look_at(struct start_op *s, const struct job_record *r)
 
     if (!str_eq(r->kind, s->req->kind))
         return ERR_OK;
-    if (s->kind->per_cluster && r->state == JOB_RUNNING)
+    if (!s->req->ended && s->kind->per_cluster && r->state == JOB_RUNNING)
         return ERR_CONFLICT;
     if (r->id.n > r->kind.n && str_to_u64(str_skip(r->id, r->kind.n + 1), UINT64_MAX - 1, &n) && n > s->highest)
         s->highest = n;
@@ -149,6 +159,10 @@ static enum step_next start_put(struct op *op)
                            .spec = s->spec,
                            .created_ms = job_now_ms()};
 
+    if (s->req->ended) {
+        r.state = JOB_DONE;
+        r.ended_ms = r.created_ms;
+    }
     if (r.id.n == 0)
         r.id = arena_printf(a, STR_FMT "-%llu", STR_ARG(r.kind), (unsigned long long)s->highest + 1);
     s->res->id = r.id;

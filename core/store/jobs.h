@@ -18,6 +18,7 @@ struct job_start_req {
     struct str
         spec; /* JSON object; empty: {}. At most JOB_SPEC_MAX bytes: longer lists go into an object, job_names.h */
     struct str started_by;
+    bool ended; /* it is done already, and had no kind of its own: only the record is made that clients look at */
 };
 enum { JOB_SPEC_MAX = 256 << 10 };
 struct job_start_res {

@@ -64,6 +64,23 @@ static void what_can_not_be_is_refused(void **state)
     loop_adopt(kit.loop);
 }
 
+/* What needed no job, told as one to clients that ask for it. */
+static void what_is_done_already_is_only_written_down(void **state)
+{
+    struct job_start_req req = {
+        .arena = &kit.arena, .kind = STR("move-bck"), .spec = STR("{\"bucket\":\"a\",\"to\":\"b\"}"), .ended = true};
+    struct job_start_res first, second;
+
+    (void)state;
+    job_start(kit.meta, &req, &first, kit_call());
+    assert_int_equal(kit_wait(), ERR_OK);
+    job_start(kit.meta, &req, &second, kit_call());
+    assert_int_equal(kit_wait(), ERR_OK);
+    assert_false(str_eq(first.id, second.id));
+    assert_string_equal(kit_end_of(arena_str(&kit.arena, first.id).p), "done");
+    assert_true(kit_number(arena_str(&kit.arena, first.id).p, "ended_ms") > 0);
+}
+
 static void a_stopped_job_ends_before_its_work_does(void **state)
 {
     struct bucket b = kit_bucket("b"), c = kit_bucket("c");
@@ -301,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_job_begins_at_once_and_ends_soon_after_its_work),
         TEST(what_can_not_be_is_refused),
+        TEST(what_is_done_already_is_only_written_down),
         TEST(a_stopped_job_ends_before_its_work_does),
         TEST(work_goes_on_when_the_process_is_back),
         TEST(after_a_crash_work_goes_on_from_what_was_told),
