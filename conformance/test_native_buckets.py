@@ -3,6 +3,8 @@
 import io
 import json
 import tarfile
+import threading
+import time
 import uuid
 
 import pytest
@@ -21,7 +23,7 @@ from aistore.sdk.provider import Provider  # noqa: E402
 @pytest.fixture(scope="module")
 def open_server(new_server):
     """Serves everybody: what is tested here is not who may."""
-    s = new_server(tls=False, extra=("--auth", "none")).start()
+    s = new_server(extra=("--auth", "none")).start()
     yield s
     code = s.stop()
     log = s.logs()
@@ -133,21 +135,48 @@ def props_of(s, name):
     return json.loads(call(s, "HEAD", "/buckets/" + name).headers["Ais-Bucket-Props"])
 
 
+def props_when(s, name, so):
+    """Another gateway than the one that changed them may know it a moment later."""
+    deadline = time.monotonic() + 10
+    while True:
+        p = props_of(s, name)
+        if so(p) or time.monotonic() > deadline:
+            assert so(p), p
+            return p
+        time.sleep(0.05)
+
+
 def test_set_and_reset_properties(bucket, open_server):
     s, path = open_server, "/buckets/" + bucket.name
     r = call(s, "PATCH", path, "set-bprops", value={"lru": {"dont_evict_time": "5m"}, "checksum": {"validate_warm_get": True}})
     assert r.status_code == 200, r.text
     r = call(s, "PATCH", path, "set-bprops", value={"lru": {"batch_size": 77}, "sluice": {"members": True}})
     assert r.status_code == 200, r.text
-    p = props_of(s, bucket.name)
-    assert p["lru"]["dont_evict_time"] == "5m" and p["lru"]["batch_size"] == 77
+    p = props_when(s, bucket.name, lambda p: p["lru"]["batch_size"] == 77)
+    assert p["lru"]["dont_evict_time"] == "5m"
     assert p["checksum"]["validate_warm_get"] is True and p["sluice"]["members"] is True
     assert call(s, "PATCH", path, "reset-bprops").status_code == 200
-    p = props_of(s, bucket.name)
-    assert p["lru"]["dont_evict_time"] == "120m" and p["checksum"]["validate_warm_get"] is False
+    p = props_when(s, bucket.name, lambda p: p["lru"]["dont_evict_time"] == "120m")
+    assert p["lru"]["batch_size"] == 32768 and p["checksum"]["validate_warm_get"] is False
     assert p["sluice"]["members"] is True
     assert call(s, "PATCH", path, "set-bprops", value={"sluice": {"members": False}}).status_code == 200
-    assert props_of(s, bucket.name)["sluice"]["members"] is False
+    props_when(s, bucket.name, lambda p: p["sluice"]["members"] is False)
+
+
+def test_changes_at_the_same_time_are_all_made(bucket, open_server):
+    keys = ["validate_cold_get", "validate_warm_get", "validate_obj_move"]
+
+    def change(group, key, value):
+        r = call(open_server, "PATCH", "/buckets/" + bucket.name, "set-bprops", value={group: {key: value}})
+        assert r.status_code == 200, r.text
+
+    threads = [threading.Thread(target=change, args=("checksum", k, k != "validate_cold_get")) for k in keys]
+    threads += [threading.Thread(target=change, args=("lru", "batch_size", 5)), threading.Thread(target=change, args=("ec", "burst_buffer", 6))]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    p = props_when(open_server, bucket.name, lambda p: p["lru"]["batch_size"] == 5 and p["ec"]["burst_buffer"] == 6
+                   and p["checksum"]["validate_obj_move"] and p["checksum"]["validate_warm_get"])
+    assert p["checksum"]["validate_cold_get"] is False
 
 
 @pytest.mark.parametrize("value,status", [

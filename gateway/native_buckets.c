@@ -5,7 +5,7 @@
 #include "gateway/native_request.h"
 #include "gateway/native_steps.h"
 
-enum { LIST_PAGE = 1000, XID_BYTES = 9 };
+enum { LIST_PAGE = 1000, XID_BYTES = 9, SET_TRIES = 8 };
 
 struct str native_new_id(struct arena *a, const char *before)
 {
@@ -224,57 +224,80 @@ enum step_next native_head_bucket(struct op *op)
     return op_go(op, native_send);
 }
 
-/* ---- set-bprops, reset-bprops ---- */
+/* ---- set-bprops, reset-bprops: read, change, write unless somebody else did meanwhile ---- */
 
 struct set {
+    struct bucket_look_req look;
+    struct bucket_look_res looked;
     struct native_props_change change;
     struct bucket_set_props_req req;
     struct bucket_set_props_res res;
+    unsigned tries;
 };
 
-static step_fn set_done;
+static step_fn set_look, set_write, set_done;
 
-static enum step_next set_props(struct op *op, struct set *s)
-{
-    struct native_request *r = NATIVE(op);
-
-    s->req.arena = r->arena;
-    s->req.name = r->bucket.found.id.name;
-    r->state = s;
-    buckets_set_props(r->env->s3->buckets, &s->req, &s->res, op_try(op, set_done));
-    return STEP_WAIT;
-}
-
-enum step_next native_set_props(struct op *op)
+static enum step_next set_begin(struct op *op)
 {
     struct native_request *r = NATIVE(op);
     struct set *s = ARENA_NEW(r->arena, struct set);
     enum err e = native_only_bucket(r);
 
-    if (e != ERR_OK || (e = native_props_change(r, r->action.value, &r->bucket.found, &s->change)) != ERR_OK)
-        return op_fail(op, e);
-    s->req.change = s->change.settings;
-    s->req.only_if = r->bucket.found.props.p ? r->bucket.found.props : STR("");
-    return set_props(op, s);
+    r->state = s;
+    s->look = (struct bucket_look_req){.arena = r->arena, .name = r->bucket.found.id.name, .fresh = true};
+    s->req = (struct bucket_set_props_req){.arena = r->arena, .name = r->bucket.found.id.name};
+    return e == ERR_OK ? op_go(op, set_look) : op_fail(op, e);
 }
 
-/* What was set by set-bprops and had no effect; members and backends stay. */
-enum step_next native_reset_props(struct op *op)
+static enum step_next set_look(struct op *op)
 {
-    struct set *s = ARENA_NEW(NATIVE(op)->arena, struct set);
+    struct native_request *r = NATIVE(op);
+    struct set *s = r->state;
 
-    s->req.change = STR("{\"native\":null}");
-    return set_props(op, s);
+    buckets_look(r->env->s3->buckets, &s->look, &s->looked, op_try(op, set_write));
+    return STEP_WAIT;
+}
+
+static enum step_next set_write(struct op *op)
+{
+    struct native_request *r = NATIVE(op);
+    struct set *s = r->state;
+    struct str props = s->looked.bucket.props;
+    enum err e = op->call.err;
+
+    if (e != ERR_OK)
+        return op_fail(op, native_fail(r, e, &r->bucket, STR_NONE));
+    if (str_eq(r->action.action, STR("reset-bprops"))) {
+        s->req.change = STR("{\"native\":null}"); /* what had no effect; members and backends stay */
+    } else {
+        if ((e = native_props_change(r, r->action.value, &s->looked.bucket, &s->change)) != ERR_OK)
+            return op_fail(op, e);
+        s->req.change = s->change.settings;
+        s->req.only_if = props.p ? props : STR("");
+    }
+    buckets_set_props(r->env->s3->buckets, &s->req, &s->res, op_try(op, set_done));
+    return STEP_WAIT;
 }
 
 static enum step_next set_done(struct op *op)
 {
     struct native_request *r = NATIVE(op);
+    struct set *s = r->state;
     enum err e = op->call.err;
 
-    if (e == ERR_CONFLICT)
-        e = native_error(r, e, "somebody else changed the bucket's properties at the same time: try again");
+    if (e == ERR_CONFLICT && ++s->tries < SET_TRIES)
+        return op_go(op, set_look);
     return e == ERR_OK ? op_go(op, native_send) : op_fail(op, native_fail(r, e, &r->bucket, STR_NONE));
+}
+
+enum step_next native_set_props(struct op *op)
+{
+    return set_begin(op);
+}
+
+enum step_next native_reset_props(struct op *op)
+{
+    return set_begin(op);
 }
 
 /* ---- move-bck: its record moves at once, nothing else has to ---- */

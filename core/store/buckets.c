@@ -515,6 +515,8 @@ void buckets_look(struct buckets *t, const struct bucket_look_req *req, struct b
 
     if (e == ERR_NO_SUCH_BUCKET && t->meta->ops->shared && !meta_reachable(t->meta))
         e = ERR_UNAVAILABLE;
+    if (e == ERR_OK && req->fresh && t->meta->ops->shared)
+        e = ERR_NO_SUCH_BUCKET; /* maybe, or another one */
     if (e != ERR_NO_SUCH_BUCKET || !t->meta->ops->shared) {
         call_finish(whole, e);
         return;

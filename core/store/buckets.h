@@ -44,6 +44,7 @@ MUST_USE enum err buckets_find(struct buckets *, struct arena *arena, struct str
 struct bucket_look_req {
     struct arena *arena;
     struct str name;
+    bool fresh; /* as meta has it now, also when the cache has one */
 };
 struct bucket_look_res {
     struct bucket bucket;

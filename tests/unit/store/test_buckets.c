@@ -191,6 +191,39 @@ static void a_bucket_renamed_while_it_is_deleted_takes_writes(void **state)
     }
 }
 
+static enum err set_props(struct bucket_set_props_req req, struct bucket *out)
+{
+    struct bucket_set_props_res res = {0};
+    struct wait w;
+
+    req.arena = &arena;
+    req.name = STR("b");
+    buckets_set_props(buckets, &req, &res, begin(&w));
+    enum err e = end(&w);
+    *out = res.bucket;
+    return e;
+}
+
+static void settings_change_only_as_they_were_read(void **state)
+{
+    struct bucket b, now;
+
+    (void)state;
+    assert_int_equal(create("b", "me", &b), ERR_OK);
+    assert_int_equal(set_props((struct bucket_set_props_req){.change = STR("{\"a\":1}"), .only_if = STR("")}, &now),
+                     ERR_OK);
+    assert_true(str_eq(now.props, STR("{\"a\":1}")));
+    assert_int_equal(set_props((struct bucket_set_props_req){.change = STR("{\"a\":2}"), .only_if = STR("")}, &now),
+                     ERR_CONFLICT);
+    assert_int_equal(buckets_find(buckets, &arena, STR("b"), &now), ERR_OK);
+    assert_int_equal(
+        set_props((struct bucket_set_props_req){.change = STR("{\"a\":null,\"members\":true}"), .only_if = now.props},
+                  &now),
+        ERR_OK);
+    assert_true(str_eq(now.props, STR("{\"members\":true}")) && now.members);
+    assert_int_equal(set_props((struct bucket_set_props_req){.change = STR("[]")}, &now), ERR_INVALID_ARGUMENT);
+}
+
 static enum err create_wide(const char *name, struct redundancy r)
 {
     struct bucket_create_req req = {.arena = &arena, .name = str_z(name), .owner = STR("me"), .redundancy = r};
@@ -557,6 +590,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         T(created_bucket_is_found_at_once),
         T(second_creation_tells_whose_it_is),
+        T(settings_change_only_as_they_were_read),
         T(a_renamed_bucket_keeps_all_but_its_name),
         T(a_bucket_renamed_while_it_is_deleted_takes_writes),
         T(redundancy_is_kept_and_travels),
