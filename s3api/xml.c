@@ -1,193 +1,196 @@
 #include "xml.h"
 
-#include <libxml/parser.h>
-#include <libxml/parserInternals.h>
-#include <limits.h>
-#include <pthread.h>
+#include "base/clock.h"
+#include "http/url.h"
+#include "s3api/checksum.h"
 
-#include "base/mem.h"
+enum { DISPLAY_NAME_LEN = 12 };
 
-/* libxml2 pushes SAX events; no tree of its own is made. Names and texts are copied out as they come: each stands in
- * the document at least as long as here, so one block of the document's size holds them all and never moves. */
-struct reading {
-    xmlParserCtxtPtr parser;
-    struct xml_doc doc;
-    uint32_t open[XML_DEPTH_MAX]; /* indices of the elements that are open */
-    uint32_t depth;               /* how many */
-    bool refused;
+#define DECLARATION "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+#define NAMESPACE   " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
+
+/* Bytes that can't stand for themselves in a text. Tabs and line feeds can; a CR would be read as a line feed. */
+static const uint8_t is_special[256] = {
+    ['&'] = 1, ['<'] = 1, ['>'] = 1, ['"'] = 1, [0] = 1,  [1] = 1,  [2] = 1,  [3] = 1,  [4] = 1,
+    [5] = 1,   [6] = 1,   [7] = 1,   [8] = 1,   [11] = 1, [12] = 1, [13] = 1, [14] = 1, [15] = 1,
+    [16] = 1,  [17] = 1,  [18] = 1,  [19] = 1,  [20] = 1, [21] = 1, [22] = 1, [23] = 1, [24] = 1,
+    [25] = 1,  [26] = 1,  [27] = 1,  [28] = 1,  [29] = 1, [30] = 1, [31] = 1,
 };
 
-static void refuse(struct reading *g)
+void xml_begin(struct buf *b, struct str root)
 {
-    g->refused = true;
-    xmlStopParser(g->parser);
+    buf_add_str(b, STR(DECLARATION "<"));
+    buf_add_str(b, root);
+    buf_add_str(b, STR(NAMESPACE ">"));
 }
 
-static struct str keep(struct reading *g, const void *p, size_t n)
+void xml_begin_bare(struct buf *b, struct str root)
 {
-    struct xml_doc *d = &g->doc;
-    char *at = d->text + d->text_n;
-
-    if (n > d->text_cap - d->text_n) {
-        refuse(g); /* only a re-encoded document can grow */
-        return STR_NONE;
-    }
-    memcpy(at, p, n);
-    d->text_n += n;
-    return str_n(at, n);
+    buf_add_str(b, STR(DECLARATION));
+    xml_open(b, root);
 }
 
-static struct xml_node *add_node(struct reading *g)
+/* Listings are thousands of tags: one reservation each. */
+static void add_tag(struct buf *b, struct str before, struct str name)
 {
-    struct xml_doc *d = &g->doc;
+    size_t n = before.n + name.n + 1;
+    char *p = buf_reserve(b, n);
 
-    if (d->count == d->cap) {
-        d->cap = d->cap ? d->cap * 2 : 32;
-        d->nodes = mem_realloc(d->nodes, d->cap * sizeof(*d->nodes));
-    }
-    d->nodes[d->count] = (struct xml_node){.depth = g->depth, .skip = 1};
-    return &d->nodes[d->count++];
-}
-
-static void on_start(void *arg, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri, int namespaces,
-                     const xmlChar **ns, int attributes, int defaulted, const xmlChar **values)
-{
-    struct reading *g = arg;
-    struct xml_node *node;
-    struct str kept;
-
-    (void)prefix, (void)uri, (void)namespaces, (void)ns, (void)attributes, (void)defaulted, (void)values;
-    if (g->refused)
+    if (!p)
         return;
-    if (g->depth == XML_DEPTH_MAX || g->doc.count == XML_NODES_MAX) {
-        refuse(g);
+    memcpy(p, before.p, before.n);
+    memcpy(p + before.n, name.p, name.n);
+    p[n - 1] = '>';
+    buf_commit(b, n);
+}
+
+void xml_open(struct buf *b, struct str name)
+{
+    add_tag(b, STR("<"), name);
+}
+
+void xml_close(struct buf *b, struct str name)
+{
+    add_tag(b, STR("</"), name);
+}
+
+static void add_reference(struct buf *b, unsigned char c)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    switch (c) {
+    case '&':
+        buf_add_str(b, STR("&amp;"));
+        break;
+    case '<':
+        buf_add_str(b, STR("&lt;"));
+        break;
+    case '>':
+        buf_add_str(b, STR("&gt;"));
+        break;
+    case '"':
+        buf_add_str(b, STR("&quot;"));
+        break;
+    default: {
+        char text[6] = "&#x";
+        size_t n = 3;
+        if (c > 15)
+            text[n++] = digits[c >> 4];
+        text[n++] = digits[c & 15];
+        text[n++] = ';';
+        buf_add(b, text, n);
+    }
+    }
+}
+
+void xml_escape(struct buf *b, struct str text)
+{
+    size_t from = 0;
+
+    for (size_t i = 0; i < text.n; i++) {
+        if (!is_special[(unsigned char)text.p[i]])
+            continue;
+        buf_add(b, text.p + from, i - from);
+        add_reference(b, (unsigned char)text.p[i]);
+        from = i + 1;
+    }
+    if (from < text.n)
+        buf_add(b, text.p + from, text.n - from);
+}
+
+/* Listings are mostly short plain texts: one reservation, one pass. */
+static bool add_plain(struct buf *b, struct str name, struct str text)
+{
+    size_t n = 2 * name.n + text.n + 5;
+    char *start = buf_reserve(b, n), *p = start;
+    unsigned special = 0;
+
+    if (!p)
+        return false;
+    *p++ = '<';
+    memcpy(p, name.p, name.n);
+    p += name.n;
+    *p++ = '>';
+    for (size_t i = 0; i < text.n; i++) {
+        special |= is_special[(unsigned char)text.p[i]];
+        *p++ = text.p[i];
+    }
+    *p++ = '<';
+    *p++ = '/';
+    memcpy(p, name.p, name.n);
+    p[name.n] = '>';
+    if (!special)
+        buf_commit(b, n);
+    return !special;
+}
+
+void xml_str(struct buf *b, struct str name, struct str text)
+{
+    if (add_plain(b, name, text))
+        return;
+    xml_open(b, name);
+    xml_escape(b, text);
+    xml_close(b, name);
+}
+
+void xml_key(struct buf *b, struct str name, struct str text, bool url)
+{
+    if (!url) {
+        xml_str(b, name, text);
         return;
     }
-    if (g->depth > 0) /* what stood between the parent's tags so far was layout */
-        g->doc.nodes[g->open[g->depth - 1]].text = STR_NONE;
-    kept = keep(g, name, strlen((const char *)name));
-    node = add_node(g);
-    node->name = kept;
-    node->text = str_n(g->doc.text + g->doc.text_n, 0);
-    g->open[g->depth++] = g->doc.count - 1;
+    xml_open(b, name);
+    url_encode(b, text, true);
+    xml_close(b, name);
 }
 
-static void on_end(void *arg, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri)
+void xml_u64(struct buf *b, struct str name, uint64_t v)
 {
-    struct reading *g = arg;
-    uint32_t i;
+    xml_open(b, name);
+    buf_add_u64(b, v);
+    xml_close(b, name);
+}
 
-    (void)name, (void)prefix, (void)uri;
-    if (g->refused || g->depth == 0)
+void xml_bool(struct buf *b, struct str name, bool v)
+{
+    xml_str(b, name, v ? STR("true") : STR("false"));
+}
+
+void xml_time(struct buf *b, struct str name, int64_t ns)
+{
+    char text[CLOCK_ISO_LEN];
+
+    clock_iso(ns, text);
+    xml_str(b, name, str_n(text, sizeof(text)));
+}
+
+void xml_etag(struct buf *b, const struct etag *etag)
+{
+    buf_add_str(b, STR("<ETag>&quot;"));
+    buf_add_str(b, etag_str(etag));
+    buf_add_str(b, STR("&quot;</ETag>"));
+}
+
+void xml_checksum(struct buf *b, const struct checksum *c)
+{
+    char text[CHECKSUM_TEXT_MAX];
+    size_t n;
+
+    if (c->digest.alg == HASH_NONE)
         return;
-    i = g->open[--g->depth];
-    g->doc.nodes[i].skip = g->doc.count - i;
+    n = checksum_print(c, text);
+    xml_str(b, checksum_element_name(c->digest.alg), str_n(text, n));
 }
 
-static void on_text(void *arg, const xmlChar *p, int n)
+void xml_owner_parts(struct buf *b, struct str id)
 {
-    struct reading *g = arg;
-    struct xml_node *node;
-
-    if (g->refused || g->depth == 0 || n <= 0)
-        return;
-    if (g->open[g->depth - 1] != g->doc.count - 1)
-        return; /* behind a child: layout */
-    node = &g->doc.nodes[g->doc.count - 1];
-    if (keep(g, p, (size_t)n).p)
-        node->text.n += (size_t)n;
+    xml_str(b, STR("ID"), id);
+    xml_str(b, STR("DisplayName"), str_n(id.p, id.n < DISPLAY_NAME_LEN ? id.n : DISPLAY_NAME_LEN));
 }
 
-/* Entities are how a small document becomes a large one or reads files; S3 knows none. */
-static void on_doctype(void *arg, const xmlChar *name, const xmlChar *external, const xmlChar *system)
+void xml_owner(struct buf *b, struct str name, struct str id)
 {
-    (void)name, (void)external, (void)system;
-    refuse(arg);
-}
-
-static void setup(void)
-{
-    xmlInitParser();
-}
-
-static bool parse(struct reading *g)
-{
-    bool good;
-
-    memset(g->parser->sax, 0, sizeof(*g->parser->sax));
-    g->parser->sax->initialized = XML_SAX2_MAGIC;
-    g->parser->sax->startElementNs = on_start;
-    g->parser->sax->endElementNs = on_end;
-    g->parser->sax->characters = on_text;
-    g->parser->sax->cdataBlock = on_text;
-    g->parser->sax->internalSubset = on_doctype;
-    g->parser->sax->externalSubset = on_doctype;
-    g->parser->userData = g;
-    xmlCtxtUseOptions(g->parser, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
-    xmlParseDocument(g->parser);
-    good = g->parser->wellFormed && !g->refused && g->doc.count > 0 && g->depth == 0;
-    if (g->parser->myDoc)
-        xmlFreeDoc(g->parser->myDoc);
-    g->parser->myDoc = NULL;
-    return good;
-}
-
-enum err xml_read(struct str bytes, struct xml_doc *out)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct reading g = {0};
-    bool good;
-
-    if (bytes.n == 0 || bytes.n > INT_MAX || !str_is_utf8(bytes))
-        return ERR_MALFORMED_XML;
-    pthread_once(&once, setup);
-    g.parser = xmlCreateMemoryParserCtxt(bytes.p, (int)bytes.n);
-    if (!g.parser)
-        return ERR_MALFORMED_XML;
-    g.doc.text = mem_alloc(bytes.n);
-    g.doc.text_cap = bytes.n;
-    good = parse(&g);
-    xmlFreeParserCtxt(g.parser);
-    if (!good) {
-        xml_doc_release(&g.doc);
-        return ERR_MALFORMED_XML;
-    }
-    *out = g.doc;
-    return ERR_OK;
-}
-
-const struct xml_node *xml_first(const struct xml_doc *d, const struct xml_node *parent)
-{
-    (void)d;
-    return parent->skip > 1 ? parent + 1 : NULL;
-}
-
-const struct xml_node *xml_next(const struct xml_doc *d, const struct xml_node *parent, const struct xml_node *child)
-{
-    const struct xml_node *next = child + child->skip;
-
-    (void)d;
-    return next < parent + parent->skip ? next : NULL;
-}
-
-const struct xml_node *xml_child(const struct xml_doc *d, const struct xml_node *parent, struct str name)
-{
-    for (const struct xml_node *c = xml_first(d, parent); c; c = xml_next(d, parent, c))
-        if (str_eq(c->name, name))
-            return c;
-    return NULL;
-}
-
-struct str xml_child_text(const struct xml_doc *d, const struct xml_node *parent, struct str name)
-{
-    const struct xml_node *c = xml_child(d, parent, name);
-
-    return c ? c->text : STR_NONE;
-}
-
-void xml_doc_release(struct xml_doc *d)
-{
-    free(d->nodes);
-    free(d->text);
-    *d = (struct xml_doc){0};
+    xml_open(b, name);
+    xml_owner_parts(b, id);
+    xml_close(b, name);
 }

@@ -31,7 +31,7 @@ owners='
 ^msgpack             core/base/pack\.[ch]
 ^xxhash\.h           core/base/hash\.c
 ^isa-l               core/base/(hash|crc64)\.c|core/store/erasure(_coder)?\.c
-^libxml/             s3api/xml[a-z_]*\.[ch]
+^libxml/             core/base/xml\.c
 ^curl/               core/http/client\.c
 ^archive(_entry)?\.h core/archive/arc_[a-z_]*\.c|tests/unit/archive/test_arc_[a-z_]*\.c
 ^(zlib|zstd|lz4(frame)?)\.h core/archive/arc_[a-z_]*\.c
