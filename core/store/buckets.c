@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/op.h"
+#include "store/backend_conf.h"
 
 #define PREFIX STR("bucket/")
 enum { RECORD_FORMAT = 1 };
@@ -67,6 +68,7 @@ static enum err props_decode(struct arena *arena, const struct doc *props, struc
     if ((e = buf_err(&text)) == ERR_OK) {
         b->props = arena_str(arena, buf_str(&text));
         b->members = str_eq(text_of(props, STR("members")), STR("true"));
+        b->id.backend = doc_get(props, STR("backend")) != NULL;
     }
     buf_release(&text);
     return e;
@@ -87,7 +89,7 @@ enum err bucket_parse(struct arena *arena, struct str name, struct str value, st
                   (unsigned long long)format, log_quote(str_z(why)));
         return ERR_CORRUPT;
     }
-    *b = (struct bucket){.id = {uid, arena_str(arena, name), redundancy},
+    *b = (struct bucket){.id = {.uid = uid, .name = arena_str(arena, name), .redundancy = redundancy},
                          .created_ns = (int64_t)created,
                          .region = text_of(d, STR("region")),
                          .owner = text_of(d, STR("owner"))};
@@ -219,10 +221,20 @@ struct str bucket_key(struct arena *arena, struct str name)
     return arena_printf(arena, STR_FMT STR_FMT, STR_ARG(PREFIX), STR_ARG(name));
 }
 
+static enum err props_check(struct arena *arena, struct str props)
+{
+    char why[DOC_WHY_MAX];
+    struct doc *d;
+
+    if (js_read(arena, props, &d, why) != ERR_OK || d->kind != DOC_MAP)
+        return ERR_INVALID_ARGUMENT;
+    return backend_conf_check(arena, d, why);
+}
+
 static enum step_next create_put(struct op *op)
 {
     struct create_op *c = OP(op, struct create_op);
-    struct bucket b = {.id = {random_uid(), c->req->name, c->req->redundancy},
+    struct bucket b = {.id = {.uid = random_uid(), .name = c->req->name, .redundancy = c->req->redundancy},
                        .created_ns = clock_wall_ns(),
                        .region = c->req->region,
                        .owner = c->req->owner,
@@ -233,6 +245,8 @@ static enum step_next create_put(struct op *op)
     record_encode(&c->bucket, &c->record);
     enum err e = buf_err(&c->record);
     if (e == ERR_OK && b.props.n) /* what the members of the settings mean, and that they are an object */
+        e = props_check(c->req->arena, b.props);
+    if (e == ERR_OK && b.props.n)
         e = bucket_parse(c->req->arena, b.id.name, buf_str(&c->record), &c->bucket);
     if (e != ERR_OK)
         return op_fail(op, e);

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/op.h"
+#include "store/backend_conf.h"
 #include "store/buckets_own.h"
 
 enum { TRIES_MAX = 16 };
@@ -138,7 +139,7 @@ void buckets_set_props(struct buckets *t, const struct bucket_set_props_req *req
     struct doc *change;
 
     if (req->change.n > BUCKET_PROPS_MAX || js_read(req->arena, req->change, &change, why) != ERR_OK ||
-        change->kind != DOC_MAP) {
+        change->kind != DOC_MAP || backend_conf_check(req->arena, change, why) != ERR_OK) {
         call_finish(whole, req->change.n > BUCKET_PROPS_MAX ? ERR_TOO_LARGE : ERR_INVALID_ARGUMENT);
         return;
     }

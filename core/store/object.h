@@ -32,6 +32,7 @@ struct bucket_id {
     uint64_t uid;
     struct str name;
     struct redundancy redundancy; /* never changes while the bucket lives */
+    bool backend; /* a remote bucket is behind it: backend.h. Not on the wire: above the nodes' stores only */
 };
 
 /* Hex without quotes: MD5, or MD5 of the parts' MD5s + "-N". */

@@ -61,6 +61,10 @@ struct obj_head_req {
     uint32_t part_number; /* 0 = the whole object */
     struct range range;
     bool parts; /* also list the parts (GetObjectAttributes) */
+    /* of buckets with a backend (backend.h); not on the wire */
+    bool latest; /* ask the remote whether what is cached is still the same */
+    bool fetch;  /* obj_head: done when the object is here */
+    bool cached; /* only what is here: else ERR_NO_SUCH_KEY */
 };
 struct part_info {
     uint32_t number; /* as uploaded: an object's numbers may have gaps */
@@ -76,6 +80,7 @@ struct obj_head_res {
     struct part_info part;         /* when part_number was asked of a multipart object */
     const struct part_info *parts; /* when asked, ascending */
     uint32_t part_count;
+    bool absent; /* only the remote has it (backend.h) */
 };
 
 /* part_number beyond the last or in a gap: ERR_INVALID_PART_NUMBER; of a single-PUT object only 1 exists. */
@@ -107,6 +112,8 @@ struct obj_delete_req {
     struct bucket_id bucket;
     struct str key;
     struct cond cond;
+    bool
+        evict; /* of a bucket with a backend (backend.h): only what is cached. Else ERR_INVALID_REQUEST. Not on the wire */
 };
 struct obj_delete_res {
     bool existed; /* a missing key is not an error */
@@ -173,6 +180,11 @@ struct obj_import_res {
     bool kept; /* what was here already */
 };
 
+enum list_cached {
+    LIST_REMOTE,      /* what the remote has */
+    LIST_TELL_CACHED, /* the same, and of each whether it is here */
+    LIST_ONLY_CACHED  /* what is here, without asking the remote */
+};
 struct obj_list_req {
     struct arena *arena;
     struct bucket_id bucket;
@@ -181,6 +193,7 @@ struct obj_list_req {
     struct str after;     /* only keys and common prefixes that sort behind it. When it ends in the delimiter and itself
                              would be rolled up, everything under it is skipped too (a token may name a common prefix). */
     uint32_t max;         /* 0..LIST_MAX entries, common prefixes included */
+    enum list_cached cached; /* of buckets with a backend (backend.h); not on the wire */
 };
 struct list_entry {
     struct str key; /* or the common prefix, delimiter included */
@@ -191,6 +204,9 @@ struct list_entry {
     enum hash_alg checksum_alg;
     enum checksum_type checksum_type;
     struct str storage_class; /* empty = STANDARD */
+    /* with LIST_TELL_CACHED, of keys: */
+    bool absent;  /* only the remote has it */
+    bool changed; /* what is here is another size */
 };
 struct obj_list_res {
     const struct list_entry *entries; /* in bytewise order, prefixes interleaved */
