@@ -16,6 +16,7 @@ struct gate {
 /* One loop's part. */
 struct lane {
     struct peer_pool *peers;
+    struct store *shard;
     struct store *store;
     struct gateway *gateway;
 };
@@ -26,7 +27,8 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
     struct lane *l = NEW(struct lane);
 
     l->peers = role_cluster_peers(&g->cluster, loop);
-    l->store = shard_store_new(&(struct shard_env){.remote = role_cluster_remote(&g->cluster, loop, l->peers)});
+    l->shard = shard_store_new(&(struct shard_env){.remote = role_cluster_remote(&g->cluster, loop, l->peers)});
+    l->store = role_s3_backend(&g->s3, loop, l->shard, false);
     l->gateway = role_s3_gateway(&g->s3, &g->role, loop, l->store, control);
     *handler = gateway_handler(l->gateway);
     return l;
@@ -38,6 +40,7 @@ static void lane_close(void *lane)
 
     gateway_free(l->gateway);
     store_close(l->store);
+    store_close(l->shard);
     peer_pool_free(l->peers);
     free(l);
 }

@@ -57,6 +57,7 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
     if (s->auth == AUTH_SIGNED && (e = open_credentials(s3, r, dir, why)) != ERR_OK)
         return e;
     s3->meta = meta;
+    s3->backends = backends_new(s3->buckets, r->io, r->cpu);
     open_native(s3, r);
     return ERR_OK;
 }
@@ -65,6 +66,7 @@ void role_s3_close(struct role_s3 *s3)
 {
     if (s3->shared)
         native_shared_free(s3->shared);
+    backends_free(s3->backends);
     if (s3->buckets)
         buckets_close(s3->buckets);
     if (s3->creds)
@@ -84,6 +86,11 @@ enum err role_s3_listen(struct role *r, const struct front_role *role, const str
                               .control = *control};
 
     return front_open(&conf, &r->front, why);
+}
+
+struct store *role_s3_backend(const struct role_s3 *s3, struct loop *loop, struct store *inner, bool gates)
+{
+    return backend_store_new(&(struct backend_env){s3->backends, loop, inner, gates});
 }
 
 struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct store *store,

@@ -11,11 +11,13 @@
 #include "gateway/gateway.h"
 #include "gateway/native_shared.h"
 #include "role.h"
+#include "store/backend.h"
 
 struct role_s3 {
     struct creds *creds;
     struct credentials credentials;
     struct buckets *buckets;
+    struct backends *backends;
     struct s3api_conf conf;
     struct meta *meta;
     struct members *members; /* set by the role of a cluster, before the loops run */
@@ -32,6 +34,8 @@ void role_s3_close(struct role_s3 *s3);
 /* Opens the clients' listeners: r->front. */
 MUST_USE enum err role_s3_listen(struct role *r, const struct front_role *role, const struct control_role *control,
                                  char why[ROLE_WHY_MAX]);
+/* One loop's store as clients see it, buckets with a remote behind them included. `gates`: whether `inner` passes them. */
+struct store *role_s3_backend(const struct role_s3 *s3, struct loop *loop, struct store *inner, bool gates);
 /* One loop's front end over a store, which is not closed with it. */
 struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct store *store,
                                 struct control *control);

@@ -20,6 +20,7 @@ struct serve {
 
 /* One loop's part. */
 struct lane {
+    struct store *local;
     struct store *store;
     struct gateway *gateway;
 };
@@ -29,7 +30,8 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
     struct serve *v = arg;
     struct lane *l = NEW(struct lane);
 
-    l->store = local_store(v->local, loop);
+    l->local = local_store(v->local, loop);
+    l->store = role_s3_backend(&v->s3, loop, l->local, true);
     l->gateway = role_s3_gateway(&v->s3, &v->role, loop, l->store, control);
     *handler = gateway_handler(l->gateway);
     return l;
@@ -41,6 +43,7 @@ static void lane_close(void *lane)
 
     gateway_free(l->gateway);
     store_close(l->store);
+    store_close(l->local);
     free(l);
 }
 

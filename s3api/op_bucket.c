@@ -7,6 +7,7 @@ enum { CREATE_BODY_MAX = 64 << 10, BUCKETS_PAGE_MAX = 10000, REGION_MAX = 63 };
 
 #define REGION_DEFAULT    STR("us-east-1")
 #define REDUNDANCY_HEADER STR("x-sluice-redundancy")
+#define SETTINGS_HEADER   STR("x-sluice-settings")
 
 struct str s3_bucket_region(const struct s3_request *r, const struct bucket *b)
 {
@@ -163,6 +164,7 @@ enum step_next create_bucket(struct op *op)
     c->req = (struct bucket_create_req){.arena = r->arena, .name = r->bucket_name, .owner = r->access_key};
     if (e != ERR_OK || (e = take_redundancy(r, c)) != ERR_OK)
         return op_fail(op, e);
+    c->req.props = s3_header(r, SETTINGS_HEADER);
     c->read = (struct s3_read_req){.request = r, .max = CREATE_BODY_MAX};
     if (r->http->body)
         s3_read_xml(r, &c->read, &c->xml, op_call(op, create_parse));

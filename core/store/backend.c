@@ -192,6 +192,16 @@ PASS(part_list)
 PASS(bucket_purge)
 #undef PASS
 
+/* What the remote can't do: its callers write the object anew. */
+static void backend_obj_splice(struct store *s, const struct obj_splice_req *req, struct obj_splice_res *res,
+                               struct call *call)
+{
+    if (req->bucket.backend)
+        call_finish(call, ERR_NOT_IMPLEMENTED);
+    else
+        store_obj_splice(backend_of(s)->env.inner, req, res, call);
+}
+
 /* ---- life ---- */
 
 static void backend_close(struct store *s)
@@ -220,6 +230,7 @@ struct store *backend_store_new(const struct backend_env *env)
                                          .obj_copy = backend_obj_copy,
                                          .obj_import = pass_obj_import,
                                          .obj_list = backend_obj_list,
+                                         .obj_splice = backend_obj_splice,
                                          .upload_create = pass_upload_create,
                                          .upload_part = pass_upload_part,
                                          .upload_complete = backend_upload_complete,

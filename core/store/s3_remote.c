@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/op.h"
 
-enum { TRIES_MAX = 3, PAUSE_MS = 200, ERROR_TEXT_MAX = 64 << 10, CHUNK = 64 << 10 };
+enum { TRIES_MAX = 3, PAUSE_MS = 200, ERROR_TEXT_MAX = 64 << 10, CHUNK = 16 << 10 };
 
 struct ask {
     struct op op;
