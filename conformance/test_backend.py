@@ -289,5 +289,6 @@ def test_a_large_cold_get_takes_little_memory(pair):
         md5.update(chunk)
     assert md5.digest() == whole.digest()
     print(f"peak memory {before:.0f} -> {rss():.0f} MiB")
-    assert rss() - before < 128
+    # AddressSanitizer keeps what was freed for a while
+    assert rss() - before < (512 if "debug" in str(srv.binary()) else 96)
     pair.here.delete_object(Bucket=b, Key="big")
