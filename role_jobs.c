@@ -8,6 +8,11 @@
 
 const struct jobs_ops role_jobs_ops = {job_start, job_stop, job_look};
 
+static struct job_space space(const struct settings *s)
+{
+    return (struct job_space){s->data.items, s->data.count, s->space_low, s->space_high};
+}
+
 enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct local *local, struct moving *moving,
                         struct redundant *redundant, struct buckets *buckets, char why[ROLE_WHY_MAX])
 {
@@ -21,7 +26,9 @@ enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct loca
     j->moving = moving_store(moving, &(struct moving_env){.mine = j->mine, .remote = remote});
     j->wide = redundant_store(
         redundant, &(struct redundant_env){.mine = j->mine, .single = j->moving, .remote = remote, .cpu = r->cpu});
-    j->all = shard_store_new(&(struct shard_env){.remote = remote, .self = c->view.self, .mine = j->wide});
+    j->shard = shard_store_new(&(struct shard_env){.remote = remote, .self = c->view.self, .mine = j->wide});
+    j->backends = backends_new(buckets, r->io, r->cpu);
+    j->all = backend_store_new(&(struct backend_env){j->backends, j->loop, j->shard, false});
     e = jobs_open(&(struct job_env){.loop = j->loop,
                                     .mine = j->mine,
                                     .moving = j->moving,
@@ -37,7 +44,9 @@ enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct loca
                                     .cpu = r->cpu,
                                     .self = c->view.self,
                                     .began_ms = (uint64_t)clock_wall_ns() / 1000000,
-                                    .bytes_per_s = r->settings.jobs_bandwidth},
+                                    .bytes_per_s = r->settings.jobs_bandwidth,
+                                    .space = space(&r->settings),
+                                    .download_private = r->settings.download_private},
                   &j->jobs);
     if (e != ERR_OK)
         snprintf(why, ROLE_WHY_MAX, "cannot follow the jobs of the cluster (%s)", err_name(e));
@@ -51,9 +60,10 @@ enum err role_jobs_open_alone(struct role_jobs *j, const struct role_jobs_alone 
 
     j->loop = loop_new();
     j->mine = local_store(alone->local, j->loop);
+    j->all = backend_store_new(&(struct backend_env){alone->backends, j->loop, j->mine, true});
     e = jobs_open(&(struct job_env){.loop = j->loop,
                                     .mine = j->mine,
-                                    .all = j->mine,
+                                    .all = j->all,
                                     .local = alone->local,
                                     .buckets = alone->buckets,
                                     .meta = alone->meta,
@@ -61,7 +71,9 @@ enum err role_jobs_open_alone(struct role_jobs *j, const struct role_jobs_alone 
                                     .cpu = r->cpu,
                                     .self = alone->self,
                                     .began_ms = (uint64_t)clock_wall_ns() / 1000000,
-                                    .bytes_per_s = r->settings.jobs_bandwidth},
+                                    .bytes_per_s = r->settings.jobs_bandwidth,
+                                    .space = space(&r->settings),
+                                    .download_private = r->settings.download_private},
                   &j->jobs);
     if (e != ERR_OK)
         snprintf(why, ROLE_WHY_MAX, "cannot follow the jobs (%s)", err_name(e));
@@ -85,6 +97,8 @@ void role_jobs_close(struct role_jobs *j)
         return;
     loop_adopt(j->loop); /* whose thread has ended */
     close_store(j->all);
+    close_store(j->shard);
+    backends_free(j->backends);
     close_store(j->wide);
     close_store(j->moving);
     store_close(j->mine);

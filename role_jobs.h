@@ -8,6 +8,7 @@
 #define SLUICE_ROLE_JOBS_H
 
 #include "role_cluster.h"
+#include "store/backend.h"
 #include "target/job.h"
 #include "target/moving.h"
 #include "target/redundant.h"
@@ -15,7 +16,8 @@
 struct role_jobs {
     struct loop *loop;
     struct peer_pool *peers;
-    struct store *mine, *moving, *wide, *all;
+    struct store *mine, *moving, *wide, *shard, *all;
+    struct backends *backends; /* of a target: its own */
     struct jobs *jobs;
     struct job_socket *socket; /* of one server: where `sluice job` speaks to it */
 };
@@ -30,6 +32,7 @@ struct role_jobs_alone {
     struct meta *meta;
     struct local *local;
     struct buckets *buckets;
+    struct backends *backends;
 };
 MUST_USE enum err role_jobs_open_alone(struct role_jobs *j, const struct role_jobs_alone *alone,
                                        char why[ROLE_WHY_MAX]);

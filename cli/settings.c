@@ -83,6 +83,15 @@ static const struct config_option options[] = {
     {"jobs.bandwidth", CONFIG_SIZE, F(jobs_bandwidth), "0",
      "Target: bytes per second that background jobs of this process (rebalance, scrub) may move or read together; 0 = "
      "no limit."},
+    {"space.low", CONFIG_COUNT, F(space_low), "75",
+     "How full the data directories may be, in percent, after copies of remote objects were evicted.", .max = 100},
+    {"space.high", CONFIG_COUNT, F(space_high), "90",
+     "How full they must be, in percent, for copies of remote objects to be evicted, least recently used first.",
+     .min = 1, .max = 100},
+    {"download.private", CONFIG_BOOL, F(download_private), "false",
+     "Downloads may come from loopback, private and link-local addresses, too: whoever may start one reaches what this "
+     "machine "
+     "reaches."},
     {"cluster.etcd", CONFIG_LIST, F(cluster_etcd), "",
      "Where etcd answers, `http://HOST:2379` or `https://...`; tried in turn. Gateways, targets and `sluice cluster` "
      "need it."},

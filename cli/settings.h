@@ -30,9 +30,11 @@ struct settings {
     uint32_t drain_timeout_ms;
     struct http_limits limits;
     struct str redundancy_text;
-    struct redundancy redundancy; /* once checked: of redundancy_text */
-    struct local_conf store;      /* without mountpaths and pools */
-    uint64_t jobs_bandwidth;      /* bytes per second; 0 = no limit */
+    struct redundancy redundancy;   /* once checked: of redundancy_text */
+    struct local_conf store;        /* without mountpaths and pools */
+    uint64_t jobs_bandwidth;        /* bytes per second; 0 = no limit */
+    uint32_t space_low, space_high; /* percent */
+    bool download_private;
     enum log_level log_level;
     enum log_format log_format;
     bool log_access;

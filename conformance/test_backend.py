@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import subprocess
 import threading
 import time
 
@@ -14,6 +15,7 @@ from botocore.exceptions import ClientError
 import server as srv
 
 MIB = 1 << 20
+ENV = {k: v for k, v in os.environ.items() if not k.startswith("SLUICE_") or k == "SLUICE_BIN"}
 
 
 def s3(server, **kw):
@@ -47,6 +49,17 @@ def error_of(what, *args, **kw):
     with pytest.raises(ClientError) as e:
         what(*args, **kw)
     return e.value.response["Error"]["Code"], e.value.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def job(server, kind, spec=None):
+    """Runs a job to its end; what `sluice job show` says of it."""
+    at = ["--data", str(server.data[0])]
+    run = lambda *a: subprocess.run([str(srv.binary()), "job", *a, *at], capture_output=True, text=True, timeout=120, env=ENV)
+    began = run("start", kind, *([json.dumps(spec)] if spec is not None else []))
+    assert began.returncode == 0, began.stdout + began.stderr
+    name = began.stdout.split()[-1]
+    ended = run("wait", name)
+    return ended.returncode, run("show", name, "--json").stdout + ended.stderr
 
 
 class Pair:
@@ -254,6 +267,68 @@ def test_wrong_settings_are_refused(pair):
     create(pair.here, "no-bucket", settings(pair.remote, "there-is-none"))
     assert error_of(pair.here.list_objects_v2, Bucket="no-bucket") == ("NoSuchBucket", 404)
     assert srv.SECRET_KEY not in pair.near.logs()
+
+
+def test_prefetch_and_evict(pair):
+    b = pair.bucket()
+    for i in range(12):
+        pair.there.put_object(Bucket=b, Key=f"p/{i:02}", Body=b"%d" % i)
+    code, told = job(pair.near, "prefetch-list", {"bucket": b, "template": "p/{00..04}"})
+    assert code == 0, told
+    before = gets(pair.remote)
+    for i in range(5):
+        assert pair.here.get_object(Bucket=b, Key=f"p/{i:02}")["Body"].read() == b"%d" % i
+    assert gets(pair.remote) == before
+    assert job(pair.near, "prefetch-list", {"bucket": b, "prefix": "p/"})[0] == 0
+    assert gets(pair.remote) == before + 7, "what is here is not fetched again"
+    assert job(pair.near, "evict-list", {"bucket": b, "names": ["p/00", "p/01"]})[0] == 0
+    assert pair.here.get_object(Bucket=b, Key="p/00")["Body"].read() == b"0"
+    assert pair.here.get_object(Bucket=b, Key="p/02")["Body"].read() == b"2"
+    assert gets(pair.remote) == before + 8
+    assert job(pair.near, "evict-list", {"bucket": b, "prefix": ""})[0] == 0
+    assert len(pair.there.list_objects_v2(Bucket=b)["Contents"]) == 12, "nothing is deleted there"
+    assert len(pair.here.list_objects_v2(Bucket=b)["Contents"]) == 12
+    assert pair.here.get_object(Bucket=b, Key="p/02")["Body"].read() == b"2"
+    assert gets(pair.remote) == before + 9
+    # the remote changed an object: `latest` sees it
+    pair.there.put_object(Bucket=b, Key="p/02", Body=b"new")
+    assert pair.here.get_object(Bucket=b, Key="p/02")["Body"].read() == b"2"
+    assert job(pair.near, "prefetch-list", {"bucket": b, "names": ["p/02"], "latest": True})[0] == 0
+    assert pair.here.get_object(Bucket=b, Key="p/02")["Body"].read() == b"new"
+    # of a bucket without a remote nothing may be evicted
+    pair.here.create_bucket(Bucket=f"own-{b}")
+    pair.here.put_object(Bucket=f"own-{b}", Key="k", Body=b"1")
+    assert job(pair.near, "evict-list", {"bucket": f"own-{b}", "names": ["k"]})[0] != 0
+    assert pair.here.get_object(Bucket=f"own-{b}", Key="k")["Body"].read() == b"1"
+
+
+def test_least_recently_used_copies_are_evicted(pair):
+    near = srv.Server(tls=False, extra=("--space-low", "0", "--space-high", "100")).start()
+    try:
+        here = s3(near)
+        pair.there.create_bucket(Bucket="lru")
+        create(here, "lru", settings(pair.remote, "lru"))
+        here.create_bucket(Bucket="own")
+        here.put_object(Bucket="own", Key="k", Body=b"stays")
+        for i in range(4):
+            here.put_object(Bucket="lru", Key=f"k{i}", Body=b"x" * 1000)
+        before = gets(pair.remote)
+        assert job(near, "lru")[0] == 0
+        assert here.get_object(Bucket="own", Key="k")["Body"].read() == b"stays"
+        for i in range(4):
+            assert here.get_object(Bucket="lru", Key=f"k{i}")["Body"].read() == b"x" * 1000
+        assert gets(pair.remote) == before + 4
+        near.stop()
+        near.extra = ["--space-low", "0", "--space-high", "1"]
+        near.start()
+        deadline = time.monotonic() + 30  # due by itself
+        while gets(pair.remote) == before + 4 and time.monotonic() < deadline:
+            time.sleep(0.5)
+            assert here.get_object(Bucket="lru", Key="k0")["Body"].read() == b"x" * 1000
+        assert gets(pair.remote) > before + 4
+    finally:
+        near.stop()
+        near.clean()
 
 
 def test_a_client_that_leaves_does_not_end_the_fetch(pair):

@@ -91,7 +91,7 @@ static int status_of(const struct native_request *r, enum err e)
     int status = r->error_status ? r->error_status : err_status(e);
 
     /* the client's library repeats these for a minute and a half: only for what may be over by then */
-    if (status == 499)
+    if (status == 499 || e == ERR_REMOTE_GONE)
         return 400;
     return status == 500 && e != ERR_INTERNAL && e != ERR_IO && e != ERR_CORRUPT ? 400 : status;
 }

@@ -44,7 +44,7 @@ struct job_env {
     struct store *moving;     /* moving.h, for moving_settle(); NULL where nothing moves (one machine) */
     struct store *redundant;  /* redundant.h, for redundant_settle(); the same */
     struct redundant *engine; /* for redundant_clean() */
-    struct store *all;        /* the whole cluster: shard.h */
+    struct store *all;        /* the whole cluster as clients see it: shard.h, behind backend.h */
     struct remote_env remote; /* to ask one other target */
     struct local *local;
     struct members *members; /* NULL on one machine */
@@ -54,6 +54,12 @@ struct job_env {
     struct str self;
     uint64_t began_ms;    /* when this process began: jobs that are its own are named by it */
     uint64_t bytes_per_s; /* what jobs of this node may move together; 0 = no limit */
+    struct job_space {    /* of the data directories */
+        const struct str *dirs;
+        size_t dir_count;
+        unsigned low, high; /* percent: beyond `high` cached objects are evicted until `low` */
+    } space;
+    bool download_private; /* downloads may come from addresses of this machine and its networks */
 };
 
 /* One job's part at this node while it runs; embedded in the kind's own struct. */

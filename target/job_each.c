@@ -114,6 +114,7 @@ static enum step_next each_open(struct op *op)
     struct job_each *e = OP(op, struct job_each);
 
     job_select_open(&e->select, e->job, e->spec, 0, op_try(op, each_opened));
+    e->select.cached = e->cached;
     return STEP_WAIT;
 }
 

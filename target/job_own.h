@@ -50,6 +50,8 @@ uint64_t job_now_ms(void);
 /* The kinds, each in the file of its name. */
 extern const struct job_kind job_copy, job_copy_list;
 extern const struct job_kind job_delete;
+extern const struct job_kind job_lru;
+extern const struct job_kind job_prefetch, job_evict;
 extern const struct job_kind job_rebalance;
 extern const struct job_kind job_scrub;
 

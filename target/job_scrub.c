@@ -225,8 +225,10 @@ static enum step_next scrub_tidy(struct op *op)
     if (n)
         memcpy(s->after, s->tidy.next.p, n);
     arena_release(&s->page);
+    struct bucket_id bucket = s->buckets.all[s->bucket].id;
+    bucket.backend = false; /* records of this cluster name slices */
     s->tidy_req = (struct slices_tidy_req){.arena = &s->page,
-                                           .bucket = s->buckets.all[s->bucket].id,
+                                           .bucket = bucket,
                                            .all = s->job.env->all,
                                            .after = str_n(s->after, n),
                                            .older_than_ns = clock_wall_ns() - LITTER_S * NS_PER_S};

@@ -247,7 +247,8 @@ static enum step_next page_list(struct op *op)
                                         .bucket = s->bucket.id,
                                         .prefix = s->prefix,
                                         .after = str_n(s->last, s->last_n),
-                                        .max = PAGE};
+                                        .max = PAGE,
+                                        .cached = s->cached ? LIST_ONLY_CACHED : LIST_REMOTE};
     store_obj_list(s->job->env->all, &s->list_req, &s->page, op_call(op, page_listed));
     return STEP_WAIT;
 }

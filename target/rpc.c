@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/op.h"
+#include "store/access.h"
 #include "store/nodeauth.h"
 
 enum {
@@ -314,6 +315,8 @@ static void put_result(struct rpc_req *r)
     r->answer.status = 200;
     if (r->method == WIRE_obj_get) {
         struct obj_get_res *res = r->res;
+        const struct obj_get_req *req = r->req;
+        access_note(req->head.bucket.uid, req->head.key);
         add_header(r, STR("sluice-res"), wire_to_header(r->http->arena, buf_str(&r->out)));
         r->answer.body = res->body;
         res->body = NULL;

@@ -1,6 +1,7 @@
 /* Reads: of what is here, of what the remote has, and the fetch in between. */
 #include "backend_own.h"
 #include "base/clock.h"
+#include "store/access.h"
 
 struct read_op {
     struct backend_op o;
@@ -43,6 +44,7 @@ static enum step_next answer(struct read_op *r, enum err e)
 {
     enum err decided;
 
+    access_note(r->o.bucket.uid, r->o.key);
     backend_unmark(r->o.arena, &r->inner.head.info);
     decided = cond_check_read(&r->req->cond, &r->inner.head.info, clock_wall_ns() / NS_PER_S);
     if (decided != ERR_OK)
