@@ -88,6 +88,8 @@ enum err native_no_object(struct native_request *r, const struct native_bucket *
 enum err native_fail(struct native_request *r, enum err e, const struct native_bucket *b, struct str object);
 /* Last step of every operation. */
 step_fn native_send;
+/* PUT and DELETE of an object with a non-empty "archpath": a member of it (native_archput.c). The bucket must be found. */
+step_fn native_archput, native_archdelete;
 
 /* "ais://@uuid#ns/b" into the arena. */
 struct str native_bucket_text(struct arena *a, const struct native_bucket *b);
