@@ -79,7 +79,8 @@ static enum err serve_open(struct role *r, char why[ROLE_WHY_MAX])
 
     if ((e = open_data(v, why)) != ERR_OK ||
         (e = role_s3_open(&v->s3, r, v->meta, r->settings.data.items[0], why)) != ERR_OK ||
-        (e = role_jobs_open_alone(&v->jobs, &(struct role_jobs_alone){r, v->id, v->meta, v->local, v->s3.buckets, v->s3.backends},
+        (e = role_jobs_open_alone(&v->jobs,
+                                  &(struct role_jobs_alone){r, v->id, v->meta, v->local, v->s3.buckets, v->s3.backends},
                                   why)) != ERR_OK)
         return e;
     v->s3.conf.redundancy_fits = redundancy_fits;

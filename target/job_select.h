@@ -19,9 +19,9 @@ enum { JOB_SELECT_MAX = 10 * 1000 * 1000, JOB_SELECT_AT_MAX = 1 + 2 * KEY_MAX + 
 struct job_select {
     struct job *job;
     struct bucket bucket; /* the one of the spec */
-    bool cached;          /* prefixes: only what is here of a bucket with a backend (backend.h). Set after job_select_open() */
-    bool lists;           /* names come from a listing or a template: missing ones are no failures */
-    uint64_t position;    /* names given so far */
+    bool cached; /* prefixes: only what is here of a bucket with a backend (backend.h). Set after job_select_open() */
+    bool lists;  /* names come from a listing or a template: missing ones are no failures */
+    uint64_t position; /* names given so far */
     /* ---- */
     const struct doc *names; /* the next of a list */
     struct template template;
