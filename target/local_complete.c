@@ -85,7 +85,7 @@ static enum err check_parts(struct complete_op *c, struct object_info *info)
         struct part_info stored;
         if (p)
             part_record_info(&p->rec, p->number, &stored);
-        e = multipart_add(&mp, &req->parts[i], p ? &stored : NULL, i + 1 == req->part_count, &c->bad);
+        e = multipart_add(&mp, &req->parts[i], p ? &stored : NULL, req->any_size || i + 1 == req->part_count, &c->bad);
         if (e == ERR_OK)
             p->wanted = true;
     }

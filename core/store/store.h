@@ -259,6 +259,7 @@ struct upload_complete_req {
     struct checksum want;         /* of the whole object, as sent; digest.n == 0: none. Differs: ERR_BAD_DIGEST */
     enum checksum_type want_type; /* as sent; differs from the upload's: ERR_INVALID_REQUEST; CHECKSUM_NONE: not sent */
     uint64_t want_size;           /* x-amz-mp-object-size; UINT64_MAX: not sent. Differs: ERR_INVALID_REQUEST */
+    bool any_size;                /* parts before the last may be smaller than PART_SIZE_MIN, too */
     struct commit_gate
         *gate; /* may be NULL; not on the wire. Not passed when the object is found that it made before */
 };

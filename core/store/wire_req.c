@@ -309,7 +309,7 @@ static const struct complete_part *get_complete_parts(struct unpack *u, struct a
 
 void wire_put_upload_complete_req(struct buf *b, const struct upload_complete_req *req)
 {
-    pack_array(b, 8);
+    pack_array(b, 9);
     wire_put_bucket(b, &req->bucket);
     wire_put_str(b, req->key);
     wire_put_str(b, req->upload_id);
@@ -320,13 +320,14 @@ void wire_put_upload_complete_req(struct buf *b, const struct upload_complete_re
     wire_put_checksum(b, &req->want);
     pack_uint(b, req->want_type);
     pack_uint(b, req->want_size);
+    pack_bool(b, req->any_size);
 }
 
 enum err wire_get_upload_complete_req(struct str bytes, struct arena *arena, struct upload_complete_req *req)
 {
     struct upload_complete_req r = {.arena = arena};
 
-    BEGIN(8);
+    BEGIN(9);
     wire_get_bucket(&u, &r.bucket);
     r.key = get_key(&u);
     r.upload_id = get_text(&u);
@@ -335,6 +336,7 @@ enum err wire_get_upload_complete_req(struct str bytes, struct arena *arena, str
     wire_get_checksum(&u, &r.want);
     r.want_type = wire_get_checksum_type(&u);
     r.want_size = unpack_uint(&u, UINT64_MAX);
+    r.any_size = unpack_bool(&u);
     END();
 }
 
