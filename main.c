@@ -33,11 +33,14 @@ static const struct command commands[] = {
      "  decommission ID\n      Moves the target's objects to the others, then it leaves the cluster.\n"
      "  remove ID --yes\n      Gives up a dead target and what only it held, for good.\n",
      true, command_cluster},
-    {"bucket", "list [--json] | show NAME [--json] | create NAME [--redundancy R] [OPTIONS]",
-     "Show the buckets of a cluster, or make one.",
+    {"bucket", "list [--json] | show NAME [--json] | create NAME [--redundancy R] | set NAME members=on|off [OPTIONS]",
+     "Show the buckets of a cluster, make or change one.",
      "  list, show NAME\n      Name, redundancy, time of creation, region and owner of each bucket, or of one.\n"
      "  --json\n      The same for programs.\n"
-     "  create NAME\n      Makes a bucket with the redundancy of `--redundancy`, which belongs to `--access-key`.\n",
+     "  create NAME\n      Makes a bucket with the redundancy of `--redundancy`, which belongs to `--access-key`.\n"
+     "  set NAME members=on|off\n      Whether what is in archives is shown as keys, `shard.tar/name`. With `--data` "
+     "instead of "
+     "`--cluster-etcd`: of a server that doesn't run.\n",
      true, command_bucket},
     {"job", "list | show ID | start KIND [SPEC] | stop ID | wait ID [--json] [OPTIONS]",
      "Show, start and stop background jobs: of a cluster (--cluster-etcd) or of one running server (--data).",

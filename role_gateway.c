@@ -18,6 +18,7 @@ struct lane {
     struct peer_pool *peers;
     struct store *shard;
     struct store *store;
+    struct arcs *arcs;
     struct gateway *gateway;
 };
 
@@ -29,7 +30,8 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
     l->peers = role_cluster_peers(&g->cluster, loop);
     l->shard = shard_store_new(&(struct shard_env){.remote = role_cluster_remote(&g->cluster, loop, l->peers)});
     l->store = role_s3_backend(&g->s3, loop, l->shard, false);
-    l->gateway = role_s3_gateway(&g->s3, &g->role, loop, l->store, control);
+    l->arcs = role_s3_arcs(&g->s3, &g->role, loop, l->store);
+    l->gateway = role_s3_gateway(&g->s3, &g->role, loop, l->arcs, control);
     *handler = gateway_handler(l->gateway);
     return l;
 }
@@ -39,6 +41,7 @@ static void lane_close(void *lane)
     struct lane *l = lane;
 
     gateway_free(l->gateway);
+    arcs_free(l->arcs);
     store_close(l->store);
     store_close(l->shard);
     peer_pool_free(l->peers);

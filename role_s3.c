@@ -46,6 +46,7 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
     enum err e;
 
     s3->creds = creds_new();
+    s3->archives = arc_cache_new(s->archives_cache);
     s3->conf = (struct s3api_conf){s->auth == AUTH_NONE, s->region, s->domains.items, s->domains.count, s->log_access};
     s3->conf.redundancy = s->redundancy;
     if ((e = role_open_tls(r, 0, s->tls_cert, s->tls_key, why)) != ERR_OK)
@@ -71,6 +72,7 @@ void role_s3_close(struct role_s3 *s3)
         buckets_close(s3->buckets);
     if (s3->creds)
         creds_free(s3->creds);
+    arc_cache_free(s3->archives);
 }
 
 enum err role_s3_listen(struct role *r, const struct front_role *role, const struct control_role *control,
@@ -93,18 +95,25 @@ struct store *role_s3_backend(const struct role_s3 *s3, struct loop *loop, struc
     return backend_store_new(&(struct backend_env){s3->backends, loop, inner, gates});
 }
 
-struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct store *store,
+struct arcs *role_s3_arcs(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct store *store)
+{
+    return arcs_new(&(struct arcs_env){loop, store, s3->buckets, r->cpu, s3->archives});
+}
+
+struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct arcs *arcs,
                                 struct control *control)
 {
     static const struct jobs_ops jobs = {job_start, job_stop, job_look};
 
     return gateway_new(&(struct gateway_env){.s3 = {.loop = loop,
-                                                    .store = store,
+                                                    .store = arcs_store(arcs),
+                                                    .arcs = arcs,
                                                     .buckets = s3->buckets,
                                                     .creds = s3->creds,
                                                     .cpu = r->cpu,
                                                     .conf = &s3->conf},
                                              .native = {.meta = s3->meta,
+                                                        .arcs = arcs,
                                                         .io = r->io,
                                                         .jobs = &jobs,
                                                         .members = s3->members,

@@ -15,6 +15,7 @@
 
 struct role_s3 {
     struct creds *creds;
+    struct arc_cache *archives; /* indexes, for all lanes */
     struct credentials credentials;
     struct buckets *buckets;
     struct backends *backends;
@@ -36,8 +37,10 @@ MUST_USE enum err role_s3_listen(struct role *r, const struct front_role *role, 
                                  char why[ROLE_WHY_MAX]);
 /* One loop's store as clients see it, buckets with a remote behind them included. `gates`: whether `inner` passes them. */
 struct store *role_s3_backend(const struct role_s3 *s3, struct loop *loop, struct store *inner, bool gates);
-/* One loop's front end over a store, which is not closed with it. */
-struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct store *store,
+/* One loop's archives in a store, which is not closed with them. arcs_free() goes before its store. */
+struct arcs *role_s3_arcs(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct store *store);
+/* One loop's front end over arcs_store(arcs). */
+struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct arcs *arcs,
                                 struct control *control);
 /* "sluice serves S3 at ..." and what to paste. */
 void role_s3_tell(const struct role_s3 *s3, const struct role *r);

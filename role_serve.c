@@ -22,6 +22,7 @@ struct serve {
 struct lane {
     struct store *local;
     struct store *store;
+    struct arcs *arcs;
     struct gateway *gateway;
 };
 
@@ -32,7 +33,8 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
 
     l->local = local_store(v->local, loop);
     l->store = role_s3_backend(&v->s3, loop, l->local, true);
-    l->gateway = role_s3_gateway(&v->s3, &v->role, loop, l->store, control);
+    l->arcs = role_s3_arcs(&v->s3, &v->role, loop, l->store);
+    l->gateway = role_s3_gateway(&v->s3, &v->role, loop, l->arcs, control);
     *handler = gateway_handler(l->gateway);
     return l;
 }
@@ -42,6 +44,7 @@ static void lane_close(void *lane)
     struct lane *l = lane;
 
     gateway_free(l->gateway);
+    arcs_free(l->arcs);
     store_close(l->store);
     store_close(l->local);
     free(l);

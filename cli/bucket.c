@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -60,8 +61,10 @@ enum err bucket_fits_machine(size_t disks, struct redundancy r, char why[BUCKET_
 struct directory {
     struct settings settings;
     struct meta *meta;
+    struct offload *io; /* of one server's records */
     struct buckets *buckets;
-    struct str name; /* of the bucket that the verb is about */
+    struct str name;   /* of the bucket that the verb is about */
+    struct str change; /* `set`: "members=on" */
     bool json;
     struct arena arena;
     struct buf out;
@@ -69,7 +72,7 @@ struct directory {
 
 struct verb {
     const char *name;
-    bool takes_name, prints;
+    bool takes_name, takes_change, prints;
     int (*run)(struct directory *d);
 };
 
@@ -90,6 +93,8 @@ static void bucket_json(struct buf *out, const struct bucket *b)
     text_field(out, STR("created"), str_n(time, sizeof(time)));
     text_field(out, STR("region"), b->region);
     text_field(out, STR("owner"), b->owner);
+    js_key(out, STR("members"));
+    js_bool(out, b->members);
     js_end_object(out);
 }
 
@@ -98,14 +103,15 @@ static void bucket_row(struct buf *out, const struct bucket *b)
     char redundancy[REDUNDANCY_TEXT_MAX], time[CLOCK_ISO_LEN];
 
     clock_iso(b->created_ns, time);
-    buf_addf(out, "%-24.*s  %-10.*s  %.24s  %-14.*s  " STR_FMT "\n", STR_ARG(b->id.name),
+    buf_addf(out, "%-24.*s  %-10.*s  %.24s  %-14.*s  %-7s  " STR_FMT "\n", STR_ARG(b->id.name),
              STR_ARG(redundancy_text(b->id.redundancy, redundancy)), time, STR_ARG(b->region.n ? b->region : STR("-")),
-             STR_ARG(b->owner.n ? b->owner : STR("-")));
+             b->members ? "on" : "off", STR_ARG(b->owner.n ? b->owner : STR("-")));
 }
 
 static void head_row(struct buf *out)
 {
-    buf_addf(out, "%-24s  %-10s  %-24s  %-14s  %s\n", "NAME", "REDUNDANCY", "CREATED", "REGION", "OWNER");
+    buf_addf(out, "%-24s  %-10s  %-24s  %-14s  %-7s  %s\n", "NAME", "REDUNDANCY", "CREATED", "REGION", "MEMBERS",
+             "OWNER");
 }
 
 static int print(struct directory *d)
@@ -216,10 +222,45 @@ static int run_create(struct directory *d)
     return EXIT_SUCCESS;
 }
 
+/* "members=on" as what buckets_set_props() takes. */
+static bool change_parse(struct str text, struct str *json)
+{
+    struct str name = str_split(&text, '=');
+
+    if (!str_eq(name, STR("members")) || (!str_eq(text, STR("on")) && !str_eq(text, STR("off"))))
+        return false;
+    *json = str_eq(text, STR("on")) ? STR("{\"members\":true}") : STR("{\"members\":null}");
+    return true;
+}
+
+static int run_set(struct directory *d)
+{
+    struct bucket_set_props_req req = {.arena = &d->arena, .name = d->name};
+    struct bucket_set_props_res res = {0};
+    struct call call = {0};
+    struct loop *loop;
+
+    if (!change_parse(d->change, &req.change))
+        return command_usage("say what to set: bucket set NAME members=on or members=off");
+    loop = loop_new();
+    loop_adopt(loop);
+    call_begin(&call, loop, done);
+    buckets_set_props(d->buckets, &req, &res, &call);
+    loop_run(loop);
+    loop_free(loop);
+    if (call.err == ERR_NO_SUCH_BUCKET)
+        return command_fail("there is no bucket " STR_FMT, STR_ARG(d->name));
+    if (call.err != ERR_OK)
+        return command_fail("the bucket was not changed (%s)", err_name(call.err));
+    printf("bucket " STR_FMT ": " STR_FMT "\n", STR_ARG(d->name), STR_ARG(d->change));
+    return EXIT_SUCCESS;
+}
+
 static const struct verb verbs[] = {
-    {"list", false, true, run_list},
-    {"show", true, true, run_show},
-    {"create", true, false, run_create},
+    {"list", false, false, true, run_list},
+    {"show", true, false, true, run_show},
+    {"create", true, false, false, run_create},
+    {"set", true, true, false, run_set},
 };
 
 /* ---- the command ---- */
@@ -232,13 +273,35 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
+/* Of a cluster, or of one server that doesn't run. */
+static bool is_local(const struct directory *d)
+{
+    return d->settings.cluster_etcd.count == 0 && d->settings.data.count > 0;
+}
+
+static enum err open_local(struct directory *d, char why[256])
+{
+    struct str dir = arena_printf(&d->arena, STR_FMT "/meta", STR_ARG(d->settings.data.items[0]));
+    enum err e;
+
+    if (access(dir.p, F_OK) != 0) {
+        snprintf(why, 256, "there are no bucket records in " STR_FMT, STR_ARG(dir));
+        return ERR_NOT_FOUND;
+    }
+    d->io = offload_new("io", 1, 16);
+    if ((e = meta_local_open(dir, d->io, &d->meta)) != ERR_OK)
+        snprintf(why, 256, "the bucket records in " STR_FMT " can't be opened (%s): stop the server first",
+                 STR_ARG(dir), err_name(e));
+    return e;
+}
+
 static int run(struct directory *d, const struct verb *v)
 {
     char why[256] = "";
     int code;
-    enum err e;
+    enum err e = is_local(d) ? open_local(d, why) : etcd_open(&d->settings, &d->meta, why);
 
-    if (etcd_open(&d->settings, &d->meta, why) != ERR_OK)
+    if (e != ERR_OK)
         return command_fail("%s", why);
     if ((e = buckets_open(d->meta, &d->buckets)) == ERR_OK)
         code = v->run(d);
@@ -255,10 +318,14 @@ static int checked(struct directory *d, const struct verb *v)
     struct settings *s = &d->settings;
     char why[SETTINGS_WHY_MAX];
 
-    if (settings_check_etcd(s, why) != ERR_OK || settings_check_redundancy(s, why) != ERR_OK)
+    if ((!is_local(d) && settings_check_etcd(s, why) != ERR_OK) || settings_check_redundancy(s, why) != ERR_OK)
         return command_usage("%s", why);
+    if (is_local(d) && v->run == run_create)
+        return command_usage("a server makes its own buckets: use any S3 client");
     buf_init(&d->out, OUT_MAX);
     int code = run(d, v);
+    if (d->io)
+        offload_free(d->io);
     buf_release(&d->out);
     arena_release(&d->arena);
     return code;
@@ -272,12 +339,18 @@ int command_bucket(int argc, char **argv)
     int skip = 1;
 
     if (!v)
-        return command_usage("say what to do: bucket list, show NAME, create NAME");
+        return command_usage("say what to do: bucket list, show NAME, create NAME, set NAME members=on|off");
     if (v->takes_name) {
         if (argc < 2 || argv[1][0] == '-')
             return command_usage("say which bucket: bucket %s NAME", v->name);
         d.name = str_z(argv[1]);
         skip = 2;
+    }
+    if (v->takes_change) {
+        if (argc < 3 || argv[2][0] == '-')
+            return command_usage("say what to set: bucket set NAME members=on or members=off");
+        d.change = str_z(argv[2]);
+        skip = 3;
     }
     if (d.json && !v->prints)
         return command_usage("bucket %s does not take --json", v->name);

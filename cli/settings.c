@@ -80,6 +80,8 @@ static const struct config_option options[] = {
      "Check block hashes before bytes leave; costs a read of the block for each range."},
     {"store.allow_missing", CONFIG_BOOL, F(store.allow_missing), "false",
      "Start even though a data directory that belongs to the server can't be used: it counts as disabled."},
+    {"archives.cache", CONFIG_SIZE, F(archives_cache), "256MiB",
+     "Server and gateway: memory for the indexes of archives (docs/archives.md)."},
     {"jobs.bandwidth", CONFIG_SIZE, F(jobs_bandwidth), "0",
      "Target: bytes per second that background jobs of this process (rebalance, scrub) may move or read together; 0 = "
      "no limit."},

@@ -32,6 +32,7 @@ struct settings {
     struct str redundancy_text;
     struct redundancy redundancy;   /* once checked: of redundancy_text */
     struct local_conf store;        /* without mountpaths and pools */
+    uint64_t archives_cache;        /* bytes of indexes in memory */
     uint64_t jobs_bandwidth;        /* bytes per second; 0 = no limit */
     uint32_t space_low, space_high; /* percent */
     bool download_private;

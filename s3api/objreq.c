@@ -46,6 +46,9 @@ enum err objreq_refuse_unsupported(struct s3_request *r)
 {
     static const struct str amz = {"x-amz-", 6};
 
+    if (s3_query(r, STR("archpath")).p || s3_query(r, STR("archmime")).p)
+        return reply_error(r, ERR_NOT_IMPLEMENTED,
+                           "archpath is for GET and HEAD: members are changed through the native API.");
     for (size_t i = 0; i < r->http->header_count; i++) {
         const struct http_header *h = &r->http->headers[i];
         if (!str_starts(h->name, amz))

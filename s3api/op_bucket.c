@@ -8,6 +8,7 @@ enum { CREATE_BODY_MAX = 64 << 10, BUCKETS_PAGE_MAX = 10000, REGION_MAX = 63 };
 #define REGION_DEFAULT    STR("us-east-1")
 #define REDUNDANCY_HEADER STR("x-sluice-redundancy")
 #define SETTINGS_HEADER   STR("x-sluice-settings")
+#define MEMBERS_HEADER    STR("x-sluice-members")
 
 struct str s3_bucket_region(const struct s3_request *r, const struct bucket *b)
 {
@@ -112,7 +113,7 @@ struct create_op {
     struct s3_read_res nothing;
     struct bucket_create_req req;
     struct bucket_create_res res;
-    bool says_redundancy;
+    bool says_redundancy, members;
 };
 
 static step_fn create_parse, create_record, create_done;
@@ -154,6 +155,21 @@ static enum err take_redundancy(struct s3_request *r, struct create_op *c)
     return e == ERR_OK ? ERR_OK : reply_error(r, e, "%s.", why);
 }
 
+/* x-sluice-members: whether what is in archives is shown as keys. */
+static enum err take_members(struct s3_request *r, struct create_op *c)
+{
+    struct str text = s3_header(r, MEMBERS_HEADER);
+
+    c->members = str_eq_nocase(text, STR("true"));
+    if (text.p && !c->members && !str_eq_nocase(text, STR("false")))
+        return reply_error(r, ERR_INVALID_ARGUMENT, "x-sluice-members must be true or false.");
+    if (text.p && c->req.props.p)
+        return reply_error(r, ERR_INVALID_ARGUMENT, "x-sluice-members goes into x-sluice-settings: {\"members\":true}");
+    if (c->members)
+        c->req.props = STR("{\"members\":true}");
+    return ERR_OK;
+}
+
 enum step_next create_bucket(struct op *op)
 {
     struct s3_request *r = S3(op);
@@ -162,9 +178,9 @@ enum step_next create_bucket(struct op *op)
 
     r->state = c;
     c->req = (struct bucket_create_req){.arena = r->arena, .name = r->bucket_name, .owner = r->access_key};
-    if (e != ERR_OK || (e = take_redundancy(r, c)) != ERR_OK)
-        return op_fail(op, e);
     c->req.props = s3_header(r, SETTINGS_HEADER);
+    if (e != ERR_OK || (e = take_redundancy(r, c)) != ERR_OK || (e = take_members(r, c)) != ERR_OK)
+        return op_fail(op, e);
     c->read = (struct s3_read_req){.request = r, .max = CREATE_BODY_MAX};
     if (r->http->body)
         s3_read_xml(r, &c->read, &c->xml, op_call(op, create_parse));
@@ -228,13 +244,22 @@ static enum err check_redundancy(struct s3_request *r, const struct create_op *c
                        STR_ARG(redundancy_text(is, text)));
 }
 
+static enum err check_members(struct s3_request *r, const struct create_op *c)
+{
+    if (!s3_header(r, MEMBERS_HEADER).p || c->res.bucket.members == c->members)
+        return ERR_OK;
+    return reply_error(r, ERR_INVALID_REQUEST,
+                       "The bucket exists with x-sluice-members: %s; `sluice bucket set` changes that.",
+                       c->res.bucket.members ? "true" : "false");
+}
+
 static enum step_next create_done(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct create_op *c = r->state;
     enum err e = op->call.err;
 
-    if (e == ERR_BUCKET_OWNED && check_redundancy(r, c) != ERR_OK)
+    if (e == ERR_BUCKET_OWNED && (check_redundancy(r, c) != ERR_OK || check_members(r, c) != ERR_OK))
         return op_fail(op, ERR_INVALID_REQUEST);
     /* In us-east-1 creating one's own bucket again succeeds, and changes nothing (S3 API: CreateBucket). */
     if (e == ERR_BUCKET_OWNED && str_eq(s3_bucket_region(r, &c->res.bucket), REGION_DEFAULT) && c->req.region.n == 0)
@@ -256,6 +281,8 @@ enum step_next head_bucket(struct op *op)
     reply_header(r, STR("x-amz-access-point-alias"), STR("false"));
     if (r->bucket.id.redundancy.kind != REDUNDANCY_NONE)
         reply_header_f(r, REDUNDANCY_HEADER, STR_FMT, STR_ARG(redundancy_text(r->bucket.id.redundancy, text)));
+    if (r->bucket.members)
+        reply_header(r, MEMBERS_HEADER, STR("true"));
     return op_go(op, reply_send);
 }
 

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
+#include "s3api/member.h"
 #include "s3api/objreq.h"
 
 step_fn copy_object; /* routes.def */
@@ -14,10 +15,18 @@ struct copy_state {
     struct obj_copy_res res;
     char pin[ETAG_MAX + 2]; /* quoted ETag of the source that was looked at */
     bool replace_attrs, replace_tags;
+    /* a source that is a member of an archive */
+    struct member_read_req member;
+    struct obj_get_res read;
+    bool is_member;
+    struct body_check check;
+    struct obj_put_req put;
+    struct obj_put_res stored;
 };
 
-static step_fn copy_found, copy_done;
+static step_fn copy_found, copy_looked, copy_opened, copy_stored, copy_done;
 static enum err copy_parse(struct s3_request *r, struct copy_state *c);
+static void close_read(void *arg);
 static void copy_keep_attrs(struct s3_request *r, struct copy_state *c);
 static void copy_pin(struct copy_state *c);
 
@@ -31,8 +40,21 @@ enum step_next copy_object(struct op *op)
         return op_fail(op, e);
     c->head_req = (struct obj_head_req){
         .arena = r->arena, .bucket = c->source.bucket.id, .key = c->source.key, .cond = COND_INIT};
-    store_obj_head(r->env->store, &c->head_req, &c->head_res, op_try(op, copy_found));
+    if (member_possible(r, &c->source.bucket, c->source.key)) {
+        c->member = (struct member_read_req){.get = {c->head_req}, .head = true, .found = &c->is_member};
+        member_read(r, &c->member, &c->read, op_try(op, copy_looked));
+    } else {
+        store_obj_head(r->env->store, &c->head_req, &c->head_res, op_try(op, copy_found));
+    }
     return STEP_WAIT;
+}
+
+static enum step_next copy_looked(struct op *op)
+{
+    struct copy_state *c = S3(op)->state;
+
+    c->head_res = c->read.head;
+    return copy_found(op);
 }
 
 static enum step_next copy_found(struct op *op)
@@ -53,8 +75,55 @@ static enum step_next copy_found(struct op *op)
     if (!c->replace_attrs)
         copy_keep_attrs(r, c);
     copy_pin(c);
-    store_obj_copy(r->env->store, &c->req, &c->res, op_try(op, copy_done));
+    if (c->is_member) {
+        arena_defer(r->arena, close_read, c);
+        c->member.head = false;
+        c->member.get.head.cond = c->req.src_cond;
+        member_read(r, &c->member, &c->read, op_try(op, copy_opened));
+    } else {
+        store_obj_copy(r->env->store, &c->req, &c->res, op_try(op, copy_done));
+    }
     return STEP_WAIT;
+}
+
+/* ---- from an archive: by reading and writing, checked by the member's CRC ---- */
+
+static void close_read(void *arg)
+{
+    source_close(((struct copy_state *)arg)->read.body);
+}
+
+static enum step_next copy_opened(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct copy_state *c = r->state;
+
+    if (op->call.err != ERR_OK)
+        return op_fail(op, objreq_fail(r, op->call.err, c->source.key, &c->req.src_cond));
+    c->check.checksum = c->req.checksum != HASH_NONE ? c->req.checksum : HASH_CRC32;
+    if (c->read.head.info.checksum.digest.n) {
+        c->check.want_count = 1;
+        c->check.want[0].digest = c->read.head.info.checksum.digest;
+        c->check.want[0].err = ERR_BAD_ARCHIVE;
+    }
+    c->put = (struct obj_put_req){.arena = r->arena,
+                                  .bucket = c->req.bucket,
+                                  .key = c->req.key,
+                                  .info = c->req.info,
+                                  .cond = c->req.cond,
+                                  .body = c->read.body,
+                                  .check = &c->check,
+                                  .size_max = PUT_SIZE_MAX};
+    store_obj_put(r->env->store, &c->put, &c->stored, op_try(op, copy_stored));
+    return STEP_WAIT;
+}
+
+static enum step_next copy_stored(struct op *op)
+{
+    struct copy_state *c = S3(op)->state;
+
+    c->res.info = c->stored.info;
+    return copy_done(op);
 }
 
 static enum step_next copy_done(struct op *op)

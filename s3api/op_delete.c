@@ -1,5 +1,6 @@
 /* DeleteObject and DeleteObjects. */
 #include "s3api/cond.h"
+#include "s3api/member.h"
 #include "s3api/name.h"
 #include "s3api/objreq.h"
 
@@ -97,7 +98,7 @@ static enum step_next delete_many_batch(struct op *op)
     for (size_t i = d->at; i < d->end; i++) {
         struct delete_item *item = &d->items[i];
         if (item->err == ERR_OK)
-            store_obj_delete(r->env->store, &item->req, &item->res, group_call(&d->group, &item->member));
+            member_obj_delete(r, &item->req, &item->res, group_call(&d->group, &item->member));
     }
     call_group_seal(&d->group);
     return STEP_WAIT;

@@ -1,6 +1,7 @@
 /* GetObject and HeadObject: one operation that differs in whether the store opens a body. */
 #include "base/clock.h"
 #include "s3api/cond.h"
+#include "s3api/member.h"
 #include "s3api/objreq.h"
 #include "s3api/range.h"
 #include "s3api/tags.h"
@@ -9,6 +10,8 @@ step_fn get_object, head_object; /* routes.def */
 
 struct get_state {
     struct obj_get_req req;
+    struct member_read_req member;
+    bool is_member; /* maybe: archives are looked into first */
     struct obj_get_res res;
     bool partial;        /* Range or partNumber was given */
     struct str if_range; /* p == NULL: none */
@@ -40,9 +43,12 @@ static void close_body(void *arg);
 enum step_next get_object(struct op *op)
 {
     struct s3_request *r = S3(op);
-    struct get_state *g = r->state = ARENA_NEW(r->arena, struct get_state);
+    struct get_state *g;
     enum err e;
 
+    if (member_selects(r))
+        return op_go(op, member_select);
+    g = r->state = ARENA_NEW(r->arena, struct get_state);
     if ((e = get_parse(r, g)) != ERR_OK)
         return op_fail(op, e);
     /* a request that is cancelled between the open and get_opened must not leave the body behind */
@@ -55,16 +61,23 @@ static enum step_next get_open(struct op *op)
     struct s3_request *r = S3(op);
     struct get_state *g = r->state;
 
-    store_obj_get(r->env->store, &g->req, &g->res, op_try(op, get_opened));
+    g->member.get = g->req;
+    if (g->is_member)
+        member_read(r, &g->member, &g->res, op_try(op, get_opened));
+    else
+        store_obj_get(r->env->store, &g->req, &g->res, op_try(op, get_opened));
     return STEP_WAIT;
 }
 
 enum step_next head_object(struct op *op)
 {
     struct s3_request *r = S3(op);
-    struct get_state *g = r->state = ARENA_NEW(r->arena, struct get_state);
+    struct get_state *g;
     enum err e;
 
+    if (member_selects(r)) /* refuses */
+        return op_go(op, member_select);
+    g = r->state = ARENA_NEW(r->arena, struct get_state);
     if ((e = get_parse(r, g)) != ERR_OK)
         return op_fail(op, e);
     return op_go(op, head_look);
@@ -75,7 +88,12 @@ static enum step_next head_look(struct op *op)
     struct s3_request *r = S3(op);
     struct get_state *g = r->state;
 
-    store_obj_head(r->env->store, &g->req.head, &g->res.head, op_try(op, head_found));
+    g->member.get = g->req;
+    g->member.head = true;
+    if (g->is_member)
+        member_read(r, &g->member, &g->res, op_try(op, head_found));
+    else
+        store_obj_head(r->env->store, &g->req.head, &g->res.head, op_try(op, head_found));
     return STEP_WAIT;
 }
 
@@ -169,7 +187,7 @@ static enum err get_parse(struct s3_request *r, struct get_state *g)
 
     *h = (struct obj_head_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key};
     if ((e = objreq_check_version(r)) != ERR_OK || (e = objreq_part_number(r, &part, &h->part_number)) != ERR_OK ||
-        (e = parse_overrides(r, g)) != ERR_OK)
+        (e = parse_overrides(r, g)) != ERR_OK || (e = member_parse(r, &g->member, &g->is_member)) != ERR_OK)
         return e;
     if (range.p) {
         range_parse(range, &h->range);

@@ -1,5 +1,5 @@
 /* ListObjects (versions 1 and 2) and ListObjectVersions over a bucket that keeps one version of each key. */
-#include "s3api/request.h"
+#include "s3api/member.h"
 #include "s3api/token.h"
 
 enum list_form { LIST_V1, LIST_V2, LIST_VERSIONS };
@@ -84,7 +84,10 @@ static enum step_next list_start(struct op *op, enum list_form form)
     }
     if (l->req.max == 0) /* asks for nothing and gets it */
         return op_go(op, list_send);
-    store_obj_list(r->env->store, &l->req, &l->res, op_call(op, list_send));
+    if (member_shown(r))
+        member_list(r, &l->req, &l->res, op_call(op, list_send));
+    else
+        store_obj_list(r->env->store, &l->req, &l->res, op_call(op, list_send));
     return STEP_WAIT;
 }
 

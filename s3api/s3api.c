@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "s3api/auth.h"
+#include "s3api/member.h"
 #include "s3api/name.h"
 #include "s3api/request.h"
 
@@ -167,7 +168,7 @@ static enum step_next request_bucket_known(struct op *op)
     creds_owner_id(r->bucket.owner, r->owner_id);
     if (expected.p && !str_eq(expected, s3_owner(r)))
         return op_fail(op, ERR_ACCESS_DENIED);
-    return op_go_named(op, r->route->first, "first");
+    return member_guarded(r) ? op_go(op, member_guard) : op_go_named(op, r->route->first, "first");
 }
 
 static void on_abort(struct http_req *req)

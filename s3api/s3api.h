@@ -8,6 +8,7 @@
 #ifndef SLUICE_S3API_H
 #define SLUICE_S3API_H
 
+#include "archive/arcs.h"
 #include "http/message.h"
 #include "s3api/cred.h"
 #include "store/buckets.h"
@@ -31,6 +32,7 @@ struct s3api_conf {
 struct s3api_env {
     struct loop *loop;
     struct store *store;
+    struct arcs *arcs; /* over the same store; NULL: nobody looks into archives */
     struct buckets *buckets;
     struct creds *creds;
     struct offload *cpu; /* for decoding signed chunks */
