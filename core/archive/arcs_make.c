@@ -1,7 +1,8 @@
-/* Making an index once for all who wait for it: read from the system bucket when one of this very state lies there, else from the
- * archive. A making lives as long as somebody waits. */
+/* Making an index once for all who wait for it: read from the system bucket when one of this very state lies there; one of an earlier
+ * state, with what was appended since; else from the archive. A making lives as long as somebody waits. */
 #include <stdlib.h>
 
+#include "archive/arc_extend.h"
 #include "archive/arcs_own.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -32,6 +33,8 @@ struct arc_making {
     struct buf bytes;
     size_t filled;
     struct offload_task decode;
+    struct arc_extend_req extend;
+    struct arc_extend_res extended;
     /* from the archive */
     struct arc_build_req build;
     struct arc_build_res built;
@@ -43,7 +46,8 @@ static struct metric made = {.name = "sluice_archive_indexes_made_total",
                              .help = "Indexes of archives that were made by reading the archive.",
                              .kind = METRIC_COUNTER};
 
-static step_fn make_begin, make_turn, make_opened, make_read, make_decoded, make_build, make_built, make_end;
+static step_fn make_begin, make_turn, make_opened, make_read, make_decoded, make_extend, make_extended, make_build,
+    make_built, make_end;
 
 /* ---- what lies there ---- */
 
@@ -65,7 +69,7 @@ static enum step_next make_turn(struct op *op)
     m->started = true;
     m->arcs->making_count++;
     if (!arc_id_is_kept(&m->id) || !system_bucket_find(m->arcs->env.buckets, &m->arena, &system))
-        return op_go(op, make_build);
+        return op_go(op, make_extend);
     m->get.head = (struct obj_head_req){
         .arena = &m->arena, .bucket = system, .key = arcs_keep_key(&m->arena, &m->id), .cond = COND_INIT};
     store_obj_get(m->arcs->env.store, &m->get, &m->got, op_try(op, make_opened));
@@ -78,11 +82,11 @@ static enum step_next make_opened(struct op *op)
     char *room;
 
     if (op->call.err != ERR_OK || m->got.head.len > ARC_INDEX_MAX)
-        return op_go(op, make_build);
+        return op_go(op, make_extend);
     buf_init(&m->bytes, ARC_INDEX_MAX);
     room = buf_reserve(&m->bytes, m->got.head.len + 1);
     if (!room)
-        return op_go(op, make_build);
+        return op_go(op, make_extend);
     source_fill(&m->fill, m->got.body, room, m->got.head.len, &m->filled, op_try(op, make_read));
     return STEP_WAIT;
 }
@@ -99,7 +103,7 @@ static enum step_next make_read(struct op *op)
     struct arc_making *m = OP(op, struct arc_making);
 
     if (op->call.err != ERR_OK || m->filled < m->got.head.len)
-        return op_go(op, make_build);
+        return op_go(op, make_extend);
     buf_commit(&m->bytes, m->filled);
     offload_run(m->arcs->env.cpu, &m->decode, decode, op_try(op, make_decoded));
     return STEP_WAIT;
@@ -114,13 +118,48 @@ static enum step_next make_decoded(struct op *op)
         arc_cache_put(m->arcs->env.cache, &m->id, m->index);
         return op_go(op, make_end);
     }
-    if (op->call.err != ERR_OK)
+    if (op->call.err != ERR_OK) {
         log_warn(STR_NONE, "index of an archive is damaged and made anew", "bucket=%s key=%s error=%s",
                  log_quote(m->id.bucket.name), log_quote(m->id.key), err_name(op->call.err));
-    else
+    } else if (!m->old || m->index->mtime_ns > m->old->mtime_ns) {
+        arc_index_unref(m->old);
+        m->old = m->index;
+    } else {
         arc_index_unref(m->index);
+    }
     m->index = NULL;
-    return op_go(op, make_build);
+    return op_go(op, make_extend);
+}
+
+/* ---- from one of an earlier state ---- */
+
+static enum step_next make_extend(struct op *op)
+{
+    struct arc_making *m = OP(op, struct arc_making);
+
+    if (!m->old || m->old->format != m->id.format || !arc_may_extend(m->old, &m->info))
+        return op_go(op, make_build);
+    m->extend = (struct arc_extend_req){.arena = &m->arena,
+                                        .store = m->arcs->env.store,
+                                        .cpu = m->arcs->env.cpu,
+                                        .bucket = m->id.bucket,
+                                        .key = m->id.key,
+                                        .old = m->old,
+                                        .info = m->info};
+    arc_extend(&m->extend, &m->extended, op_try(op, make_extended));
+    return STEP_WAIT;
+}
+
+static enum step_next make_extended(struct op *op)
+{
+    struct arc_making *m = OP(op, struct arc_making);
+
+    if (op->call.err != ERR_OK)
+        return op_go(op, make_build);
+    m->index = m->extended.index;
+    arc_cache_put(m->arcs->env.cache, &m->id, m->index);
+    arcs_keep_write(m->arcs, &m->id, m->index);
+    return op_go(op, make_end);
 }
 
 /* ---- from the archive ---- */
@@ -262,7 +301,8 @@ static struct arc_making *making_new(struct arcs *a, const struct arc_id *id, co
     m->id = *id;
     m->id.key = arena_str(&m->arena, id->key);
     m->id.bucket.name = arena_str(&m->arena, id->bucket.name);
-    m->info = (struct object_info){.size = info->size, .mtime_ns = info->mtime_ns, .etag = info->etag};
+    m->info =
+        (struct object_info){.size = info->size, .mtime_ns = info->mtime_ns, .etag = info->etag, .parts = info->parts};
     m->old = old ? arc_index_ref(old) : NULL;
     m->next = a->makings;
     a->makings = m;

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "archive/arc_edit.h"
 #include "base/mem.h"
 #include "kit.h"
 #include "store/memstore.h"
@@ -12,7 +13,7 @@ struct counting {
     struct store store;
     struct store *inner;
     struct store_ops ops;
-    unsigned calls, gets; /* gets: of objects that are no indexes */
+    unsigned calls, gets, whole; /* gets: of objects that are no indexes; whole: without a range */
 };
 
 #define M(m)                                                                                                           \
@@ -27,7 +28,11 @@ STORE_METHODS(M)
 
 static void count_get(struct store *s, const struct obj_get_req *req, struct obj_get_res *res, struct call *c)
 {
-    CONTAINER(s, struct counting, store)->gets += !str_starts(req->head.key, STR("index/"));
+    struct counting *n = CONTAINER(s, struct counting, store);
+    bool is_index = str_starts(req->head.key, STR("index/"));
+
+    n->gets += !is_index;
+    n->whole += !is_index && req->head.range.kind == RANGE_ALL;
     count_obj_get(s, req, res, c);
 }
 
@@ -431,6 +436,42 @@ static void lists_go_by_name(void **state)
     }
 }
 
+static void appending_reads_what_is_new(void **state)
+{
+    struct world *w = *state;
+
+    kit_put(&w->kit, STR("s.tar"), tar_of(w, 50, 1));
+    settle(w);
+    for (int i = 0; i < 8; i++) {
+        struct str name = arena_printf(&w->kit.arena, "new%d", i), text = arena_printf(&w->kit.arena, "text %d", i);
+        struct source *body = source_memory(text, NULL, NULL);
+        struct arc_edit_req req = {.arena = &w->kit.arena,
+                                   .arcs = w->arcs,
+                                   .bucket = w->kit.bucket,
+                                   .key = STR("s.tar"),
+                                   .change = ARC_APPEND,
+                                   .member = name,
+                                   .body = body,
+                                   .size = text.n,
+                                   .cond = COND_INIT};
+        struct arc_edit_res res;
+        struct kit_call c = {0};
+        w->counting.whole = 0;
+        arc_edit(&req, &res, kit_begin(&w->kit, &c));
+        assert_err(kit_wait(&w->kit, &c), ERR_OK);
+        source_close(body);
+        if (i % 2)
+            settle(w);
+        if (i == 4) { /* from the index that is kept */
+            close_arcs(w);
+            open_arcs(w);
+        }
+        expect(w, STR("s.tar"), name.p, text.p);
+        expect(w, STR("s.tar"), "m49", "1-49");
+        assert_int_equal(w->counting.whole, 0);
+    }
+}
+
 static void indexes_go_with_their_archives(void **state)
 {
     struct world *w = *state;
@@ -475,6 +516,7 @@ int main(void)
         ARCS_TEST(what_is_no_archive_is_found_out_once),
         ARCS_TEST(conditions_and_ranges_are_the_members),
         ARCS_TEST(lists_go_by_name),
+        ARCS_TEST(appending_reads_what_is_new),
         ARCS_TEST(indexes_go_with_their_archives),
         ARCS_TEST(closing_waits_for_what_works_behind),
     };
