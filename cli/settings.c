@@ -94,6 +94,8 @@ static const struct config_option options[] = {
      "Downloads may come from loopback, private and link-local addresses, too: whoever may start one reaches what this "
      "machine "
      "reaches."},
+    {"promote.dirs", CONFIG_TEXT, F(promote_dirs), "",
+     "Directories of this machine, separated by `:`, whose files may be promoted to objects; empty = none."},
     {"cluster.etcd", CONFIG_LIST, F(cluster_etcd), "",
      "Where etcd answers, `http://HOST:2379` or `https://...`; tried in turn. Gateways, targets and `sluice cluster` "
      "need it."},

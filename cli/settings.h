@@ -35,6 +35,7 @@ struct settings {
     uint64_t archives_cache;        /* bytes of indexes in memory */
     uint64_t jobs_bandwidth;        /* bytes per second; 0 = no limit */
     uint32_t space_low, space_high; /* percent */
+    struct str promote_dirs;        /* "/a:/b"; empty = none */
     bool download_private;
     enum log_level log_level;
     enum log_format log_format;

@@ -52,9 +52,10 @@ struct job_env {
     struct meta *meta;
     struct offload *io, *cpu;
     struct str self;
-    uint64_t began_ms;    /* when this process began: jobs that are its own are named by it */
-    uint64_t bytes_per_s; /* what jobs of this node may move together; 0 = no limit */
-    struct job_space {    /* of the data directories */
+    struct str promote_dirs; /* directories that promote may read, separated by ':'; empty: none */
+    uint64_t began_ms;       /* when this process began: jobs that are its own are named by it */
+    uint64_t bytes_per_s;    /* what jobs of this node may move together; 0 = no limit */
+    struct job_space {       /* of the data directories */
         const struct str *dirs;
         size_t dir_count;
         unsigned low, high; /* percent: beyond `high` cached objects are evicted until `low` */

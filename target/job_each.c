@@ -179,7 +179,7 @@ static enum step_next each_taken(struct op *op)
     if (err != ERR_OK)
         return op_fail(op, err);
     e->tries = 0;
-    if (!e->at_end && job_leads(e->job->env, e->select.bucket.id, e->name))
+    if (!e->at_end && (e->whoever || job_leads(e->job->env, e->select.bucket.id, e->name)))
         e->keys[e->count++] = arena_str(&e->arena, e->name);
     return op_go(op, each_take);
 }

@@ -41,6 +41,7 @@ struct job_each {
     unsigned workers;   /* 0 = JOB_EACH_WORKERS */
     bool stop_on_error; /* the first failure is the job's end */
     bool cached;        /* prefixes: only what is here (job_select.h) */
+    bool whoever;       /* names that other targets lead, too */
     char phase;         /* a letter: which of a kind's passes this is; 0 = 'a' */
     /* ---- */
     struct op op;

@@ -1,8 +1,19 @@
 #include "target/job_own.h"
 
+/* clang-format off */
 const struct job_kind *const job_kinds[] = {
-    &job_copy, &job_copy_list, &job_delete, &job_evict, &job_lru, &job_prefetch, &job_rebalance, &job_scrub, NULL,
+    &job_copy,
+    &job_copy_list,
+    &job_delete,
+    &job_evict,
+    &job_lru,
+    &job_prefetch,
+    &job_promote,
+    &job_rebalance,
+    &job_scrub,
+    NULL,
 };
+/* clang-format on */
 
 const struct job_kind *job_kind_find(struct str name)
 {

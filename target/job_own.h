@@ -52,6 +52,7 @@ extern const struct job_kind job_copy, job_copy_list;
 extern const struct job_kind job_delete;
 extern const struct job_kind job_lru;
 extern const struct job_kind job_prefetch, job_evict;
+extern const struct job_kind job_promote;
 extern const struct job_kind job_rebalance;
 extern const struct job_kind job_scrub;
 
