@@ -370,13 +370,14 @@ def test_forms(tree, open_server):
 
 @pytest.mark.parametrize("value,word", [
     ({"flags": "2"}, "MISSING"), ({"flags": "4"}, "DELETED"), ({"flags": "4096"}, "DIFF"), ({"flags": "32768"}, "NBI"),
-    ({"flags": str(1 << 20)}, "0x100000"), ({"target": "t1"}, "target"), ({"time_format": "x"}, "time_format")])
+    ({"flags": str(1 << 20)}, "0x100000"), ({"target": "t1"}, "target"), ({"time_format": "x"}, "time_format"),
+    ({"nonsense": "x"}, "nonsense")])
 def test_what_is_not_served_says_so(tree, open_server, value, word):
     r = call(open_server, "GET", "/buckets/" + tree.name, "list", value=value)
     assert r.status_code == 501 and word in r.json()["message"]
 
 
-@pytest.mark.parametrize("value", [{"flags": "x"}, {"pagesize": -1}, {"props": "name,nonsense"}])
+@pytest.mark.parametrize("value", [{"flags": "x"}, {"pagesize": -1}, {"props": "name,nonsense"}, {"flags": [1]}, {"uuid": {}}, [], "x", 5])
 def test_what_is_wrong_says_so(tree, open_server, value):
     assert call(open_server, "GET", "/buckets/" + tree.name, "list", value=value).status_code == 400
 

@@ -318,6 +318,11 @@ static void release(void *b)
     buf_release(b);
 }
 
+static enum err no_object(struct native_request *r, struct str object)
+{
+    return object.n == 0 ? ERR_OK : native_error(r, ERR_INVALID_ARGUMENT, "bck_to names an object, not a bucket");
+}
+
 enum step_next native_rename_bucket(struct op *op)
 {
     struct native_request *r = NATIVE(op);
@@ -330,7 +335,8 @@ enum step_next native_rename_bucket(struct op *op)
     arena_defer(r->arena, release, &m->spec);
     if ((e = refuse_remote(r, &r->bucket, "move-bck")) != ERR_OK ||
         (e = native_bucket_of_uname(r, native_query(r, STR("bck_to")), &m->to, &object)) != ERR_OK ||
-        (e = refuse_remote(r, &m->to, "move-bck")) != ERR_OK || (e = native_bucket_check(r, &m->to)) != ERR_OK)
+        (e = refuse_remote(r, &m->to, "move-bck")) != ERR_OK || (e = no_object(r, object)) != ERR_OK ||
+        (e = native_bucket_check(r, &m->to)) != ERR_OK)
         return op_fail(op, e);
     m->req = (struct bucket_rename_req){
         .arena = r->arena, .name = r->bucket.found.id.name, .to = native_bucket_own_name(r->arena, &m->to)};

@@ -117,13 +117,33 @@ static enum err parse_props(struct native_request *r, unsigned flags, unsigned *
     return ERR_OK;
 }
 
-static enum err refuse_others(struct native_request *r)
+static bool is_empty(const struct doc *d)
 {
-    static const char *const fields[] = {"target", "sid", "time_format"};
+    if (d->kind != DOC_SCALAR)
+        return d->count == 0;
+    return d->text.n == 0 || str_eq(d->text, STR("0")) || str_eq(d->text, STR("false"));
+}
 
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-        if (native_text(r->action.value, fields[i]).n)
-            return native_error(r, ERR_NOT_IMPLEMENTED, "listing with \"%s\" is not implemented", fields[i]);
+/* What says something that isn't understood, or couldn't be done, is no listing that was asked for. */
+static enum err check_fields(struct native_request *r)
+{
+    static const char *const known[] = {"prefix", "pagesize",   "uuid", "props", "continuation_token",
+                                        "flags",  "start_after"};
+    const struct doc *value = r->action.value;
+
+    if (value && value->kind != DOC_MAP)
+        return native_error(r, ERR_INVALID_ARGUMENT, "the value of \"list\" must be an object");
+    for (const struct doc *d = value ? value->first : NULL; d; d = d->next) {
+        size_t i = 0;
+        while (i < sizeof(known) / sizeof(known[0]) && !str_eq_nocase(d->key, str_z(known[i])))
+            i++;
+        if (i == sizeof(known) / sizeof(known[0]) && !is_empty(d))
+            return native_error(r, ERR_NOT_IMPLEMENTED, "listing with \"" STR_FMT "\" is not implemented",
+                                STR_ARG(d->key));
+        if (i < sizeof(known) / sizeof(known[0]) && d->kind != DOC_SCALAR)
+            return native_error(r, ERR_INVALID_ARGUMENT, "list: \"" STR_FMT "\" must be a text or a number",
+                                STR_ARG(d->key));
+    }
     if (http_header_get(r->http, STR("ais-inv-name")).n)
         return native_error(r, ERR_NOT_IMPLEMENTED, "listing an inventory (Ais-Inv-Name) is not implemented");
     return ERR_OK;
@@ -216,8 +236,8 @@ enum step_next native_list_objects(struct op *op)
 
     r->state = l;
     l->request = r;
-    if ((e = parse_flags(r, &flags)) != ERR_OK || (e = parse_props(r, flags, &l->props)) != ERR_OK ||
-        (e = refuse_others(r)) != ERR_OK || (e = parse_page(r, l, flags)) != ERR_OK)
+    if ((e = check_fields(r)) != ERR_OK || (e = parse_flags(r, &flags)) != ERR_OK ||
+        (e = parse_props(r, flags, &l->props)) != ERR_OK || (e = parse_page(r, l, flags)) != ERR_OK)
         return op_fail(op, e);
     l->uuid = uuid_of(r);
     l->req.row = list_row;

@@ -283,6 +283,14 @@ static enum err set_row(struct change *c, size_t i, const struct doc *d)
                         p->policy == REDUNDANCY ? " for as long as the bucket lives" : "");
 }
 
+static bool is_group(struct str path)
+{
+    for (size_t i = 0; i < ROWS; i++)
+        if (str_starts(rows[i].path, path) && rows[i].path.n > path.n && rows[i].path.p[path.n] == '.')
+            return true;
+    return str_eq(path, STR("extra.gcp")) || str_eq(path, STR("extra.oci")); /* nothing can be set there */
+}
+
 static enum err walk(struct change *c, const struct doc *d, struct str above)
 {
     enum err e = ERR_OK;
@@ -302,7 +310,7 @@ static enum err walk(struct change *c, const struct doc *d, struct str above)
         else if (str_eq(path, STR("backend_bck")))
             e = native_error(c->r, ERR_NOT_IMPLEMENTED,
                              "bucket property \"backend_bck\" is not implemented: see \"backend\" of sluice");
-        else if (at->kind == DOC_MAP && path.n < PATH_MAX_BYTES)
+        else if (at->kind == DOC_MAP && is_group(path))
             e = walk(c, at, path);
         else
             e = native_error(c->r, ERR_INVALID_ARGUMENT, "there is no bucket property \"" STR_FMT "\"", STR_ARG(path));

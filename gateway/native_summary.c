@@ -246,6 +246,8 @@ enum step_next native_summary(struct op *op)
     struct native_request *r = NATIVE(op);
     struct summary *s = summary_new(r);
 
+    if (r->action.value && r->action.value->kind != DOC_MAP)
+        return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT, "the value of \"summary-bck\" must be an object"));
     s->id = native_text(r->action.value, "uuid");
     s->prefix = native_text(r->action.value, "prefix");
     if (s->prefix.n > KEY_MAX)
