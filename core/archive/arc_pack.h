@@ -22,6 +22,7 @@ struct arc_entry {
     struct str member;      /* of the archive `key`; empty: the object itself */
     enum arc_format format; /* of that archive; ARC_NONE: by name, then magic */
     struct range range;     /* of the content; RANGE_ALL */
+    uint64_t want;          /* bytes that it must have, else ERR_INVALID_RANGE; 0: any number */
     struct etag if_match;   /* n == 0: any */
     struct str bytes;       /* p != NULL: this is the content, nothing is read (and bucket is not needed) */
     void *tag;              /* the caller's */

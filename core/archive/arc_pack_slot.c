@@ -118,6 +118,10 @@ static void slot_classify(struct pack_slot *s)
     struct pack *p = s->pack;
     struct span span;
 
+    if (s->entry.want && s->entry.want != s->size) {
+        slot_ready(s, ERR_INVALID_RANGE);
+        return;
+    }
     source_peek(s->body, &span);
     if (span.kind == SPAN_WAIT) {
         source_prepare(s->body, slot_call(s, SLOT_WARMS, on_warmed));
