@@ -32,6 +32,7 @@ static void open_native(struct role_s3 *s3, const struct role *r)
 {
     name_ourselves(s3, r);
     s3->shared = native_shared_new();
+    s3->batches = arc_batches_new(&r->settings.batches);
     s3->native = (struct native_conf){
         .cluster_id = str_z(s3->cluster_id), .node_id = str_z(s3->node_id), .started_ns = (uint64_t)clock_wall_ns()};
     if (r->settings.auth == AUTH_SIGNED) {
@@ -68,6 +69,7 @@ void role_s3_close(struct role_s3 *s3)
     if (s3->shared)
         native_shared_free(s3->shared);
     backends_free(s3->backends);
+    arc_batches_free(s3->batches);
     if (s3->buckets)
         buckets_close(s3->buckets);
     if (s3->creds)
@@ -110,6 +112,7 @@ struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, 
                                                     .arcs = arcs,
                                                     .buckets = s3->buckets,
                                                     .creds = s3->creds,
+                                                    .batches = s3->batches,
                                                     .cpu = r->cpu,
                                                     .conf = &s3->conf},
                                              .native = {.meta = s3->meta,

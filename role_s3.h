@@ -24,6 +24,7 @@ struct role_s3 {
     struct members *members; /* set by the role of a cluster, before the loops run */
     struct native_conf native;
     struct native_shared *shared;
+    struct arc_batches *batches;
     uint8_t token_key[32];
     char cluster_id[17], node_id[9];
 };

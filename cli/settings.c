@@ -82,6 +82,12 @@ static const struct config_option options[] = {
      "Start even though a data directory that belongs to the server can't be used: it counts as disabled."},
     {"archives.cache", CONFIG_SIZE, F(archives_cache), "256MiB",
      "Server and gateway: memory for the indexes of archives (docs/archives.md)."},
+    {"batch.running_max", CONFIG_COUNT, F(batches.running_max), "64",
+     "Batches (`/v1/ml/moss`, `POST /bucket?batch`) answered at a time; more are told to come again.", .min = 1},
+    {"batch.memory_max", CONFIG_SIZE, F(batches.bytes_max), "512MiB",
+     "Memory that the windows of all batches may take: 5 MiB each, 15 MiB of a compressed one."},
+    {"batch.soft_errors_max", CONFIG_COUNT, F(batches.soft_errors_max), "0",
+     "Entries of one batch that may be missing when its client goes on with errors; 0 = any number."},
     {"jobs.bandwidth", CONFIG_SIZE, F(jobs_bandwidth), "0",
      "Target: bytes per second that background jobs of this process (rebalance, scrub) may move or read together; 0 = "
      "no limit."},

@@ -9,6 +9,7 @@
 #ifndef SLUICE_CLI_SETTINGS_H
 #define SLUICE_CLI_SETTINGS_H
 
+#include "archive/arc_batches.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "http/server.h"
@@ -33,6 +34,7 @@ struct settings {
     struct redundancy redundancy;   /* once checked: of redundancy_text */
     struct local_conf store;        /* without mountpaths and pools */
     uint64_t archives_cache;        /* bytes of indexes in memory */
+    struct arc_batches_conf batches;
     uint64_t jobs_bandwidth;        /* bytes per second; 0 = no limit */
     uint32_t space_low, space_high; /* percent */
     struct str promote_dirs;        /* "/a:/b"; empty = none */

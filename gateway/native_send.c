@@ -124,7 +124,7 @@ static void write_error(struct native_request *r, enum err e, int status)
 
 static void become_error(struct native_request *r, enum err e)
 {
-    bool keeps = e == ERR_INVALID_RANGE; /* Content-Range */
+    bool keeps = e == ERR_INVALID_RANGE || e == ERR_BUSY; /* Content-Range, Retry-After */
 
     source_close(r->answer);
     r->answer = NULL;

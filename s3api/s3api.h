@@ -8,6 +8,7 @@
 #ifndef SLUICE_S3API_H
 #define SLUICE_S3API_H
 
+#include "archive/arc_batches.h"
 #include "archive/arcs.h"
 #include "http/message.h"
 #include "s3api/cred.h"
@@ -35,7 +36,8 @@ struct s3api_env {
     struct arcs *arcs; /* over the same store; NULL: nobody looks into archives */
     struct buckets *buckets;
     struct creds *creds;
-    struct offload *cpu; /* for decoding signed chunks */
+    struct arc_batches *batches; /* of the process; NULL: none are answered */
+    struct offload *cpu;         /* for decoding signed chunks */
     const struct s3api_conf *conf;
 };
 

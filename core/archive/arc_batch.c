@@ -43,9 +43,12 @@ static enum step_next batch_select(struct op *op)
     struct batch_op *o = OP(op, struct batch_op);
     struct arc_batch *b = o->batch;
 
-    while (o->row < b->count && (!b->rows[o->row].selects || b->rows[o->row].err != ERR_OK)) {
-        o->row++;
+    for (; o->row < b->count && (!b->rows[o->row].selects || b->rows[o->row].err != ERR_OK); o->row++) {
         o->items++;
+        if (b->rows[o->row].err != ERR_OK && !b->coer) {
+            o->res->bad = o->row;
+            return op_fail(op, b->rows[o->row].err);
+        }
     }
     if (o->items > BATCH_ITEMS_MAX)
         return op_fail(op, ERR_TOO_LARGE);

@@ -51,7 +51,7 @@ static void status_row(struct batch_walk *w, const struct arc_batch_row *r, stru
         w->status_open = true;
         buf_add_z(b, "[");
     } else {
-        buf_add_z(b, ",\n");
+        buf_add_char(b, '\n'); /* the comma comes with the object */
     }
     js_object(b);
     js_key(b, STR("name"));
