@@ -212,13 +212,16 @@ static enum err parts(struct batch_op *o, struct arc_batch_stream_conf *conf)
 {
     struct arena *a = o->req->arena;
     struct str id = arc_batch_id(o->run), ext = arc_format_ext(o->batch->format);
-    struct buf *t = ARENA_NEW(a, struct buf);
+    struct buf *t = ARENA_NEW(a, struct buf), json = BUF_INIT(METADATA_MAX);
 
     buf_init(t, METADATA_MAX);
     arena_defer(a, (void (*)(void *))buf_release, t);
     buf_addf(t, "--sluice-" STR_FMT "\r\nContent-Disposition: form-data; name=\"metadata\"\r\n", STR_ARG(id));
     buf_add_z(t, "Content-Type: application/json\r\n\r\n");
-    metadata(t, o->batch, id);
+    metadata(&json, o->batch, id);
+    buf_add_str(t, buf_str(&json));
+    t->over |= json.over;
+    buf_release(&json);
     buf_addf(t, "\r\n--sluice-" STR_FMT "\r\nContent-Disposition: form-data; name=\"archive\"; ", STR_ARG(id));
     buf_addf(t, "filename=\"archive" STR_FMT "\"\r\nContent-Type: " STR_FMT "\r\n\r\n", STR_ARG(ext),
              STR_ARG(arc_format_type(o->batch->format)));

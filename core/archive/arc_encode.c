@@ -4,6 +4,8 @@
  * begin behind any of them. LZ4: one frame of independent blocks. Zstandard: a frame for each block.
  */
 #include <assert.h>
+#include <isa-l/crc.h>
+#include <isa-l/igzip_lib.h>
 #include <lz4.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +21,8 @@ enum {
     BLOCK_ZST = 1 << 20,
     BLOCK_LZ4 = 256 << 10,
     EDGE_MAX = 16, /* bytes of what stands before the first block and behind the last */
-    LEVEL_TGZ = 1,
     LEVEL_ZST = 1,
-    RAW_DEFLATE = -15,
-    MEM_LEVEL = 8,
+    TGZ_SLACK = 64 << 10, /* what incompressible bytes may take more */
 };
 #define LZ4_STORED 0x80000000u
 
@@ -36,6 +36,7 @@ struct block {
     enum block_state state;
     struct source_fill fill;
     char *in, *out;
+    void *work; /* the compressor's */
     size_t in_n, out_n, out_cap;
     uint32_t crc;
     bool last; /* nothing comes behind it */
@@ -95,21 +96,27 @@ static void last_edge(struct encode *e)
     }
 }
 
+/* ISA-L's deflate: several times as fast as zlib's fastest, and it compresses as well as that. */
 static enum err encode_tgz(struct block *b)
 {
-    z_stream z = {.next_in = (Bytef *)b->in,
-                  .avail_in = (uInt)b->in_n,
-                  .next_out = (Bytef *)b->out,
-                  .avail_out = (uInt)b->out_cap};
+    struct isal_zstream z;
 
-    b->crc = (uint32_t)crc32(0, (const Bytef *)b->in, (uInt)b->in_n);
-    if (deflateInit2(&z, LEVEL_TGZ, Z_DEFLATED, RAW_DEFLATE, MEM_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
+    if (!b->work)
+        b->work = mem_alloc(ISAL_DEF_LVL1_DEFAULT);
+    isal_deflate_init(&z);
+    z.next_in = (uint8_t *)b->in;
+    z.avail_in = (uint32_t)b->in_n;
+    z.next_out = (uint8_t *)b->out;
+    z.avail_out = (uint32_t)b->out_cap;
+    z.level = 1;
+    z.level_buf = b->work;
+    z.level_buf_size = ISAL_DEF_LVL1_DEFAULT;
+    z.flush = FULL_FLUSH;
+    b->crc = crc32_gzip_refl(0, (const unsigned char *)b->in, b->in_n);
+    if (isal_deflate(&z) != COMP_OK || z.avail_in > 0 || z.avail_out == 0)
         return ERR_INTERNAL;
-    int r = deflate(&z, Z_FULL_FLUSH);
     b->out_n = z.total_out;
-    bool all = r == Z_OK && z.avail_in == 0 && z.avail_out > 0;
-    deflateEnd(&z);
-    return all ? ERR_OK : ERR_INTERNAL;
+    return ERR_OK;
 }
 
 static enum err encode_lz4(struct block *b)
@@ -149,7 +156,7 @@ static enum err encode_block(struct offload_task *t)
 static size_t out_cap(enum arc_format format, size_t n)
 {
     if (format == ARC_TGZ)
-        return compressBound((uLong)n) + 64;
+        return compressBound((uLong)n) + TGZ_SLACK;
     return format == ARC_TAR_LZ4 ? (size_t)LZ4_compressBound((int)n) + 4 : ZSTD_compressBound(n);
 }
 
@@ -161,6 +168,7 @@ static void encode_free(struct encode *e)
     for (int i = 0; i < BLOCKS; i++) {
         free(e->blocks[i].in);
         free(e->blocks[i].out);
+        free(e->blocks[i].work);
     }
     free(e);
 }

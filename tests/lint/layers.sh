@@ -30,7 +30,7 @@ owners='
 ^jansson\.h          core/base/json\.c
 ^msgpack             core/base/pack\.[ch]
 ^xxhash\.h           core/base/hash\.c
-^isa-l               core/base/(hash|crc64)\.c|core/store/erasure(_coder)?\.c
+^isa-l               core/base/(hash|crc64)\.c|core/store/erasure(_coder)?\.c|core/archive/arc_encode\.c
 ^libxml/             core/base/xml\.c
 ^curl/               core/http/client\.c
 ^archive(_entry)?\.h core/archive/arc_[a-z_]*\.c|tests/unit/archive/test_arc_[a-z_]*\.c
