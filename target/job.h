@@ -15,6 +15,7 @@
 #ifndef SLUICE_TARGET_JOB_H
 #define SLUICE_TARGET_JOB_H
 
+#include "archive/arcs.h"
 #include "base/doc.h"
 #include "base/op.h"
 #include "store/buckets.h"
@@ -48,6 +49,7 @@ struct job_env {
     struct remote_env remote; /* to ask one other target */
     struct local *local;
     struct members *members; /* NULL on one machine */
+    struct arcs *arcs;       /* over `all`; NULL: archives can't be looked into */
     struct buckets *buckets;
     struct meta *meta;
     struct offload *io, *cpu;

@@ -237,6 +237,13 @@ static enum err put_empty(struct pack *p, struct str name)
     return e != ERR_OK ? e : end_member(p);
 }
 
+static void drop(struct pack *p, struct pack_slot *s)
+{
+    if (p->conf.drop && !s->is_last && !p->stopped)
+        p->conf.drop(p->conf.arg, &s->entry);
+    pack_slot_free(p, s);
+}
+
 /* The content's last byte was given. */
 static void end_content(struct pack *p)
 {
@@ -247,7 +254,7 @@ static void end_content(struct pack *p)
         (void)fail(p, e);
     p->cur = NULL;
     p->ending = false;
-    pack_slot_free(p, s);
+    drop(p, s);
     pack_run_ahead(p);
 }
 
@@ -265,7 +272,7 @@ static void told(struct pack *p, struct pack_slot *s)
             (void)fail(p, e);
         else if (v == ARC_EMPTY && (e = put_empty(p, name)) != ERR_OK)
             (void)fail(p, e);
-        pack_slot_free(p, s);
+        drop(p, s);
         return;
     }
     bool small = stage_small(p, s, &content);
@@ -287,6 +294,13 @@ static void put_last(struct pack *p)
 {
     struct str name, bytes;
 
+    if (!p->last_asked && p->conf.end) {
+        enum err e = p->conf.end(p->conf.arg);
+        if (e != ERR_OK) {
+            (void)fail(p, e);
+            return;
+        }
+    }
     if (!p->last_asked && p->conf.last && p->conf.last(p->conf.arg, &name, &bytes)) {
         struct pack_slot *s = p->spare[--p->spares];
         s->entry = (struct arc_entry){.name = name, .bytes = bytes};

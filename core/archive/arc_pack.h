@@ -4,7 +4,7 @@
  *          become ready). Small content that is ready is read into memory ahead, within window_bytes; large content is passed through at
  *          its turn (of plain TARs file ranges stay file ranges). Compressed formats and ZIP are encoded on the cpu pool.
  * Units    bytes.
- * Owns     what `next` fills in lives until `done` was told about that entry.
+ * Owns     what `next` fills in lives until `drop` is told about that entry, or the source is closed.
  * Errors   an entry that fails is told to `done`, which decides: leave it out, put an empty member in its place, or fail the source
  *          with that error. Content that fails or ends after its header was sent fails the source: an archive is never silently short.
  * Thread   the loop's.
@@ -45,6 +45,10 @@ struct arc_pack_conf {
      * content), or with what kept it out. With ARC_EMPTY an empty member named *name (which `done` may replace) takes its place.
      * May be NULL: all errors fail. */
     enum arc_verdict (*done)(void *arg, const struct arc_entry *e, enum err err, uint64_t size, struct str *name);
+    /* The entry's name is needed no more. Not told of those that are under way when the source is closed. May be NULL. */
+    void (*drop)(void *arg, const struct arc_entry *e);
+    /* All were told to `done`: an error fails the source instead of ending it. May be NULL. */
+    enum err (*end)(void *arg);
     /* One more member behind the last, made when all others were told to `done` (a report, for instance). False: none. May be NULL.
      * Both live as long as the source. */
     bool (*last)(void *arg, struct str *name, struct str *bytes);
