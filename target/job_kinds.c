@@ -2,6 +2,7 @@
 
 /* clang-format off */
 const struct job_kind *const job_kinds[] = {
+    &job_archive,
     &job_copy,
     &job_copy_list,
     &job_delete,
@@ -12,8 +13,6 @@ const struct job_kind *const job_kinds[] = {
     &job_rebalance,
     &job_scrub,
     NULL,
-    &job_archive, &job_copy,     &job_copy_list, &job_delete, &job_evict,
-    &job_lru,     &job_prefetch, &job_rebalance, &job_scrub,  NULL,
 };
 /* clang-format on */
 
