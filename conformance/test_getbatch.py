@@ -311,6 +311,7 @@ def test_too_many_batches_are_told_to_come_again(tmp_path):
 
         endpoint = One()
         s3 = endpoint.client()
+        slow = None
         s3.create_bucket(Bucket="many")
         s3.put_object(Bucket="many", Key="large", Body=bytes(8 << 20))
         document = {"in": entries(["large"] * 20), "strm": True}
@@ -341,6 +342,8 @@ def test_too_many_batches_are_told_to_come_again(tmp_path):
         assert batch(endpoint, "/v1/ml/moss/many", missing)[0] == 400
         assert batch(endpoint, "/v1/ml/moss/many", {**missing, "strm": True})[2] is None
     finally:
+        if slow:
+            slow.close()
         code = server.stop()
         log = server.logs()
         server.clean()

@@ -37,7 +37,7 @@ enum step_next post_batch(struct op *op)
     struct s3_request *r = S3(op);
     struct batch_state *b = r->state = ARENA_NEW(r->arena, struct batch_state);
 
-    if (!r->env->batches || !r->env->arcs)
+    if (!r->env->batches)
         return op_fail(op, ERR_NOT_IMPLEMENTED);
     arena_defer(r->arena, close_body, b);
     b->read = (struct s3_read_req){.request = r, .max = BATCH_BODY_MAX};

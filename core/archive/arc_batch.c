@@ -288,6 +288,9 @@ void arc_batch_open(const struct arc_batch_req *req, struct arc_batch_res *res, 
     o->res = res;
     o->whole = call;
     o->batch = req->batch;
+    for (size_t i = 0; i < o->batch->count && !req->arcs; i++)
+        if (o->batch->rows[i].archpath.n || o->batch->rows[i].selects)
+            o->batch->rows[i].err = ERR_NOT_IMPLEMENTED;
     *res = (struct arc_batch_res){.bad = SIZE_MAX};
     e = arc_batches_begin(req->batches, req->bucket, WINDOW_BYTES + (plain ? 0 : ENCODER_BYTES), &o->run);
     if (e != ERR_OK) {

@@ -52,7 +52,7 @@ struct arc_batch_req {
     struct arena *arena;
     struct loop *loop;
     struct store *store;
-    struct arcs *arcs;
+    struct arcs *arcs; /* NULL: entries of archives fail with ERR_NOT_IMPLEMENTED */
     struct offload *cpu;
     struct arc_batches *batches;
     struct arc_batch *batch;
