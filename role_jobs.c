@@ -13,6 +13,14 @@ static struct job_space space(const struct settings *s)
     return (struct job_space){s->data.items, s->data.count, s->space_low, s->space_high};
 }
 
+enum { INDEXES_MAX = 64 << 20 }; /* bytes of indexes of archives; jobs look into few */
+
+static void open_archives(struct role_jobs *j, const struct role *r, struct buckets *buckets)
+{
+    j->archives = arc_cache_new(INDEXES_MAX);
+    j->arcs = arcs_new(&(struct arcs_env){j->loop, j->all, buckets, r->cpu, j->archives});
+}
+
 enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct local *local, struct moving *moving,
                         struct redundant *redundant, struct buckets *buckets, char why[ROLE_WHY_MAX])
 {
@@ -29,6 +37,7 @@ enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct loca
     j->shard = shard_store_new(&(struct shard_env){.remote = remote, .self = c->view.self, .mine = j->wide});
     j->backends = backends_new(buckets, r->io, r->cpu);
     j->all = backend_store_new(&(struct backend_env){j->backends, j->loop, j->shard, false});
+    open_archives(j, r, buckets);
     e = jobs_open(&(struct job_env){.loop = j->loop,
                                     .mine = j->mine,
                                     .moving = j->moving,
@@ -38,6 +47,7 @@ enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct loca
                                     .remote = remote,
                                     .local = local,
                                     .members = c->members,
+                                    .arcs = j->arcs,
                                     .buckets = buckets,
                                     .meta = c->meta,
                                     .io = r->io,
@@ -62,10 +72,12 @@ enum err role_jobs_open_alone(struct role_jobs *j, const struct role_jobs_alone 
     j->loop = loop_new();
     j->mine = local_store(alone->local, j->loop);
     j->all = backend_store_new(&(struct backend_env){alone->backends, j->loop, j->mine, true});
+    open_archives(j, r, alone->buckets);
     e = jobs_open(&(struct job_env){.loop = j->loop,
                                     .mine = j->mine,
                                     .all = j->all,
                                     .local = alone->local,
+                                    .arcs = j->arcs,
                                     .buckets = alone->buckets,
                                     .meta = alone->meta,
                                     .io = r->io,
@@ -98,6 +110,9 @@ void role_jobs_close(struct role_jobs *j)
     if (!j->loop)
         return;
     loop_adopt(j->loop); /* whose thread has ended */
+    if (j->arcs)
+        arcs_free(j->arcs);
+    arc_cache_free(j->archives);
     close_store(j->all);
     close_store(j->shard);
     backends_free(j->backends);

@@ -18,6 +18,8 @@ struct role_jobs {
     struct peer_pool *peers;
     struct store *mine, *moving, *wide, *shard, *all;
     struct backends *backends; /* of a target: its own */
+    struct arc_cache *archives;
+    struct arcs *arcs;
     struct jobs *jobs;
     struct job_socket *socket; /* of one server: where `sluice job` speaks to it */
 };

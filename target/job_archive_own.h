@@ -53,7 +53,7 @@ struct archive {
     struct source *report_body;
 };
 
-/* The source of what is added; calls archive->closing when all of it is gone. */
+/* The source of what is added; finishes archive->closing when all of it is gone. */
 struct source *archive_walk_open(struct archive *a);
 /* Where archives are read and written. */
 static inline struct store *archive_store(const struct archive *a)

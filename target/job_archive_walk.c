@@ -113,10 +113,22 @@ static void give(struct archive *a)
     a->out->tag = item;
 }
 
+static void select_next(struct archive *a);
+
+/* A listing of the bucket that the archive is in may show the archive itself: an earlier one. */
+static bool is_itself(const struct archive *a)
+{
+    return a->select.lists && a->select.bucket.id.uid == a->to.id.uid && str_eq(a->key, a->name);
+}
+
 static void on_selected(struct call *c)
 {
     struct archive *a = CONTAINER(c, struct archive, step);
 
+    if (c->err == ERR_OK && !*a->end && is_itself(a)) {
+        select_next(a);
+        return;
+    }
     if (c->err == ERR_OK && !*a->end)
         give(a);
     call_finish(a->next_call, c->err);
@@ -188,7 +200,7 @@ static void walk_next(void *arg, struct arc_entry *out, bool *end, struct call *
     job_throttle(&a->job, bytes, &a->step);
 }
 
-static void walk_close(void *arg)
+static void walk_gone(void *arg)
 {
     struct archive *a = arg;
 
@@ -218,6 +230,6 @@ struct source *archive_walk_open(struct archive *a)
                                                  .done = walk_done,
                                                  .drop = walk_drop,
                                                  .end = walk_ends,
-                                                 .close = walk_close,
+                                                 .gone = walk_gone,
                                                  .arg = a});
 }

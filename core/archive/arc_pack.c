@@ -28,6 +28,9 @@ static enum err fail(struct pack *p, enum err e)
 
 static void pack_free(struct pack *p)
 {
+    void (*gone)(void *) = p->conf.gone;
+    void *arg = p->conf.arg;
+
     while (p->count)
         pack_slot_free(p, p->order[p->count - 1]);
     hash_drop(&p->crc);
@@ -38,6 +41,8 @@ static void pack_free(struct pack *p)
     free(p->order);
     free(p->spare);
     free(p);
+    if (gone)
+        gone(arg);
 }
 
 static void close_conf(struct pack *p)

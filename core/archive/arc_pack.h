@@ -54,6 +54,8 @@ struct arc_pack_conf {
     bool (*last)(void *arg, struct str *name, struct str *bytes);
     /* With the source, or as soon as `next` has ended when that was waiting; nothing is asked or told from then on. May be NULL. */
     void (*close)(void *arg);
+    /* Nothing of the source is left: what it had asked of the store has ended. May be later than `close`. May be NULL. */
+    void (*gone)(void *arg);
     void *arg;
 };
 /* `conf` is copied. */
