@@ -6,6 +6,7 @@ const struct job_kind *const job_kinds[] = {
     &job_copy,
     &job_copy_list,
     &job_delete,
+    &job_download,
     &job_evict,
     &job_lru,
     &job_prefetch,

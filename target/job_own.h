@@ -51,6 +51,7 @@ uint64_t job_now_ms(void);
 extern const struct job_kind job_archive;
 extern const struct job_kind job_copy, job_copy_list;
 extern const struct job_kind job_delete;
+extern const struct job_kind job_download;
 extern const struct job_kind job_lru;
 extern const struct job_kind job_prefetch, job_evict;
 extern const struct job_kind job_promote;

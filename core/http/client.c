@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
 
 #include "base/mem.h"
+#include "http/address.h"
 
 enum {
     EVENTS_PER_TURN = 64,
@@ -18,7 +20,8 @@ enum {
     IDLE_CONNECTIONS = 64,
     CONNECT_TIMEOUT_MS = 10000,
     KEEPALIVE_S = 15,
-    HEADERS_MAX = 256
+    HEADERS_MAX = 256,
+    AHEAD_MAX = 256 << 10
 };
 
 struct http_client {
@@ -43,8 +46,22 @@ struct transfer {
     struct curl_slist *headers;
     struct buf head; /* raw lines of the current answer's head */
     bool too_large;
+    bool refused; /* an address that may not be connected to */
+    /* of http_client_open() */
+    struct source **out;  /* NULL: the body goes into memory */
+    struct source stream; /* given away once the head is there; then `req`, `res` and `call` are gone */
+    bool head_done, ended, paused, closed;
+    enum err ended_err;
+    struct buf ahead; /* what came and was not read yet */
+    struct call *reader;
+    void *read_to;
+    size_t read_len, *read_n;
     char curl_why[CURL_ERROR_SIZE];
 };
+
+static void stream_begin(struct transfer *t);
+static size_t stream_add(struct transfer *t, struct str piece);
+static void stream_end(struct transfer *t, enum err e);
 
 /* ---- what libcurl tells about an answer ---- */
 
@@ -57,6 +74,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
         buf_reset(&t->head); /* after a 100, the real one */
     buf_add_str(&t->head, line);
     t->too_large |= t->head.over;
+    if (t->out && !t->head_done && !t->too_large && (str_eq(line, STR("\r\n")) || str_eq(line, STR("\n"))))
+        stream_begin(t);
     return t->too_large ? 0 : line.n;
 }
 
@@ -65,6 +84,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     struct transfer *t = arg;
     struct str piece = str_n(p, size * n);
 
+    if (t->out)
+        return stream_add(t, piece);
     if (t->req->on_piece) {
         t->too_large = !t->req->on_piece(t->req->on_piece_arg, piece);
     } else {
@@ -131,6 +152,12 @@ static enum err outcome(struct transfer *t, CURLcode code)
 {
     if (code == CURLE_OK)
         return ERR_OK;
+    if (t->head_done) /* res is no longer ours */
+        return code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNAVAILABLE;
+    if (t->refused) {
+        snprintf(t->res->why, sizeof(t->res->why), "the address is not a public one");
+        return ERR_ACCESS_DENIED;
+    }
     snprintf(t->res->why, sizeof(t->res->why), "%s", t->curl_why[0] ? t->curl_why : curl_easy_strerror(code));
     if (t->too_large)
         return ERR_TOO_LARGE;
@@ -152,8 +179,12 @@ static void reap(struct http_client *c)
             continue;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
         curl_easy_getinfo(m->easy_handle, CURLINFO_RESPONSE_CODE, &status);
-        t->res->status = (int)status;
         enum err e = outcome(t, code);
+        if (t->head_done) {
+            stream_end(t, e);
+            continue;
+        }
+        t->res->status = (int)status;
         take_headers(t);
         transfer_end(t, e);
     }
@@ -266,6 +297,18 @@ static bool add_headers(struct transfer *t)
     return l != NULL;
 }
 
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    struct transfer *t = arg;
+
+    (void)purpose;
+    if (!address_is_public(&a->addr)) {
+        t->refused = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
 static void set_connection_options(CURL *e, const struct http_client_req *q)
 {
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
@@ -312,6 +355,15 @@ static bool set_options(struct transfer *t)
     curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(e, CURLOPT_PRIVATE, t);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->curl_why);
+    if (q->public_only) {
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, t);
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L); /* a kept one was not looked at */
+    }
+    if (q->idle_timeout_s) {
+        curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)q->idle_timeout_s);
+    }
     return true;
 }
 
@@ -320,8 +372,8 @@ static void on_cancel(void *arg)
     transfer_end(arg, ERR_CANCELLED);
 }
 
-void http_client_send(struct http_client *c, const struct http_client_req *req, struct http_client_res *res,
-                      struct call *call)
+static void begin(struct http_client *c, const struct http_client_req *req, struct http_client_res *res,
+                  struct source **out, struct call *call)
 {
     *res = (struct http_client_res){.arena = ARENA_INIT, .body = BUF_INIT(req->body_max)};
     if (c->active == HTTP_CLIENT_CALLS_MAX) {
@@ -330,7 +382,9 @@ void http_client_send(struct http_client *c, const struct http_client_req *req, 
         return;
     }
     struct transfer *t = NEW(struct transfer);
-    *t = (struct transfer){.client = c, .req = req, .res = res, .call = call, .head = BUF_INIT(HTTP_CLIENT_HEAD_MAX)};
+    *t = (struct transfer){
+        .client = c, .req = req, .res = res, .call = call, .out = out, .head = BUF_INIT(HTTP_CLIENT_HEAD_MAX)};
+    buf_init(&t->ahead, 2 * AHEAD_MAX);
     t->easy = c->idle_n ? c->idle[--c->idle_n] : curl_easy_init();
     if (!t->easy)
         abort(); /* out of memory */
@@ -341,6 +395,126 @@ void http_client_send(struct http_client *c, const struct http_client_req *req, 
         return;
     }
     call_on_cancel(call, on_cancel, t);
+}
+
+void http_client_send(struct http_client *c, const struct http_client_req *req, struct http_client_res *res,
+                      struct call *call)
+{
+    begin(c, req, res, NULL, call);
+}
+
+void http_client_open(struct http_client *c, const struct http_client_req *req, struct http_client_res *res,
+                      struct source **body, struct call *call)
+{
+    *body = NULL;
+    begin(c, req, res, body, call);
+}
+
+/* ---- a body as a source ---- */
+
+static void stream_give(struct transfer *t)
+{
+    size_t n = t->ahead.n < t->read_len ? t->ahead.n : t->read_len;
+    struct call *c = t->reader;
+
+    t->reader = NULL;
+    if (n) {
+        memcpy(t->read_to, t->ahead.p, n);
+        buf_consume(&t->ahead, n);
+    }
+    *t->read_n = n;
+    call_finish(c, n ? ERR_OK : t->ended_err);
+}
+
+static void stream_cancel(void *arg)
+{
+    struct transfer *t = arg;
+    struct call *c = t->reader;
+
+    t->reader = NULL;
+    if (c)
+        call_finish(c, ERR_CANCELLED);
+}
+
+static void stream_read(struct source *s, void *buf, size_t len, size_t *n, struct call *call)
+{
+    struct transfer *t = CONTAINER(s, struct transfer, stream);
+
+    t->reader = call;
+    t->read_to = buf;
+    t->read_len = len;
+    t->read_n = n;
+    *n = 0;
+    if (t->ahead.n || t->ended)
+        stream_give(t);
+    else
+        call_on_cancel(call, stream_cancel, t);
+    if (t->paused && !t->ended && t->ahead.n <= AHEAD_MAX / 2) {
+        t->paused = false;
+        curl_easy_pause(t->easy, CURLPAUSE_CONT); /* may deliver at once */
+    }
+}
+
+/* Gives the handle back; what is ahead stays until the source is closed. */
+static void stream_detach(struct transfer *t)
+{
+    struct http_client *c = t->client;
+
+    curl_multi_remove_handle(c->multi, t->easy);
+    curl_easy_cleanup(t->easy);
+    curl_slist_free_all(t->headers);
+    c->active--;
+}
+
+static void stream_close(struct source *s)
+{
+    struct transfer *t = CONTAINER(s, struct transfer, stream);
+
+    if (!t->ended)
+        stream_detach(t);
+    buf_release(&t->head);
+    buf_release(&t->ahead);
+    free(t);
+}
+
+static void stream_end(struct transfer *t, enum err e)
+{
+    t->ended = true;
+    t->ended_err = e;
+    stream_detach(t);
+    if (t->reader)
+        stream_give(t);
+}
+
+static void stream_begin(struct transfer *t)
+{
+    static const struct source_ops ops = {.name = "http-client", .read = stream_read, .close = stream_close};
+    curl_off_t size = -1;
+    long status = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200)
+        return;
+    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size);
+    t->head_done = true;
+    t->res->status = (int)status;
+    take_headers(t);
+    t->stream = (struct source){&ops, size < 0 ? SOURCE_SIZE_UNKNOWN : (uint64_t)size};
+    *t->out = &t->stream;
+    call_finish(t->call, ERR_OK);
+    t->call = NULL;
+}
+
+static size_t stream_add(struct transfer *t, struct str piece)
+{
+    if (t->ahead.n >= AHEAD_MAX) {
+        t->paused = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    buf_add_str(&t->ahead, piece);
+    if (t->reader)
+        stream_give(t);
+    return t->ahead.over ? 0 : piece.n;
 }
 
 void http_client_res_release(struct http_client_res *res)

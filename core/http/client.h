@@ -38,6 +38,8 @@ struct http_client_req {
      * it must not call into this module; false breaks the exchange off with ERR_TOO_LARGE. */
     bool (*on_piece)(void *arg, struct str piece);
     void *on_piece_arg;
+    bool public_only;        /* connects to no address of this machine or its networks (address.h): ERR_ACCESS_DENIED */
+    uint32_t idle_timeout_s; /* without a byte that is waited for; 0 = none */
 };
 
 struct http_client_res {
@@ -52,6 +54,10 @@ struct http_client_res {
 /* `res` needs no preparation. */
 void http_client_send(struct http_client *c, const struct http_client_req *req, struct http_client_res *res,
                       struct call *call);
+/* The same with the body as a source: done when the head is there; the body is pulled, with back-pressure, and is to be closed before the
+ * client is freed. It fails when the answer breaks off. Fields of `req` about the body are ignored; nothing of `req` is needed afterwards. */
+void http_client_open(struct http_client *c, const struct http_client_req *req, struct http_client_res *res,
+                      struct source **body, struct call *call);
 void http_client_res_release(struct http_client_res *res);
 /* Value of the first header of that lower-case name, STR_NONE when absent. */
 struct str http_client_header(const struct http_client_res *res, struct str name);
