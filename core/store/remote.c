@@ -170,6 +170,8 @@ static enum err translate(struct remote_call *r, struct str name)
     }
     if (e == ERR_CANCELLED || e == ERR_CLIENT_GONE) /* which is us */
         return ERR_UNAVAILABLE;
+    if (e == ERR_NOT_FOUND && r->method == WIRE_obj_splice) /* a node of a version that had no such method */
+        return ERR_NOT_IMPLEMENTED;
     if (e == ERR_INCOMPLETE_BODY && wire_has_body(r->method)) /* ours was whole: bytes were lost between the nodes */
         return ERR_UNAVAILABLE;
     return e;
