@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "archive/arc_edit_own.h"
+#include "archive/arc_pack_own.h"
+#include "archive/arcs_own.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -49,10 +51,10 @@ static enum step_next edit_start(struct op *op)
         return fail(e, ERR_INVALID_ARGUMENT, "not a name that a member should have");
     if (!edit_deletes(e) && req->body && req->size > OBJECT_SIZE_MAX)
         return fail(e, ERR_MISSING_LENGTH, "the size must be known before the content");
-    if (edit_deletes(e) || !req->body || (e->format == ARC_TAR && req->size > EDIT_BUFFER_MAX))
+    if (e->format == ARC_ZIP && !edit_deletes(e) && req->size > EDIT_ZIP_MAX)
+        return fail(e, ERR_NOT_IMPLEMENTED, "a member this large can't be put into a ZIP");
+    if (edit_deletes(e) || !req->body || req->size > (e->format == ARC_ZIP ? EDIT_ZIP_MAX : EDIT_BUFFER_MAX))
         return op_go(op, edit_turn);
-    if (req->size > EDIT_PACK_MAX)
-        return fail(e, ERR_NOT_IMPLEMENTED, "a member this large can only be put into a plain TAR");
     e->bytes = arena_alloc(req->arena, (size_t)req->size + 1);
     source_fill(&e->fill, req->body, e->bytes, (size_t)req->size + 1, &e->got, op_call(op, edit_turn));
     return STEP_WAIT;
@@ -174,7 +176,12 @@ static void patch_removed(struct edit_op *e)
         removed += m.next - m.head;
         at = m.next;
     }
-    arc_patch_old(&e->patch, at, x->size - at);
+    if (e->format == ARC_TAR) {
+        arc_patch_old(&e->patch, at, x->size - at);
+    } else {
+        arc_patch_old(&e->patch, at, x->end - at);
+        arc_patch_bytes(&e->patch, str_n(zeros, ARC_TAR_TRAILER));
+    }
     e->one = cuts == 1;
     e->cut = removed;
     e->new_end = x->end - removed + added;
@@ -190,6 +197,8 @@ static enum err make_patch(struct edit_op *e)
     enum err err;
 
     arc_patch_clear(&e->patch);
+    e->patch.format = e->format;
+    e->patch.cpu = e->req->arcs->env.cpu;
     buf_release(&e->header);
     buf_init(&e->header, 4 * ARC_NAME_MAX);
     e->one = true;
@@ -227,11 +236,11 @@ static enum step_next edit_change(struct op *op)
 
     if (e->format == ARC_NONE)
         return fail(e, ERR_INVALID_ARGUMENT, "the name tells no archive format");
-    if (e->format != ARC_TAR)
-        return fail(e, ERR_NOT_IMPLEMENTED, "only plain TARs can be changed");
+    if (e->format == ARC_ZIP)
+        return (err = edit_repack(e)) == ERR_OK ? op_go(op, edit_write) : op_fail(op, err);
     if ((err = make_patch(e)) != ERR_OK)
         return op_fail(op, err);
-    if (creates(e) || !e->one)
+    if (creates(e) || !e->one || e->format != ARC_TAR)
         return op_go(op, edit_rewrite);
     drop_old(&e->patch);
     e->check = (struct body_check){0};
@@ -303,6 +312,8 @@ static enum step_next edit_rewrite(struct op *op)
     struct edit_op *e = OP(op, struct edit_op);
 
     e->body = arc_patch_open(&e->patch);
+    if (e->format != ARC_TAR)
+        e->body = arc_encode(op->loop, e->req->arcs->env.cpu, e->format, e->body);
     return op_go(op, edit_write);
 }
 

@@ -1,5 +1,7 @@
 /* arc_edit_own.h - internal to arc_edit*.c: one change under way.
  *
+ * Shape    arc_edit.c finds out what there is and how to change it: TARs are patched, compressed ones on their way through decoder and encoder.
+ *          arc_edit_zip.c makes the new bytes of a ZIP.
  * Thread   the loop's.
  */
 #ifndef SLUICE_ARCHIVE_ARC_EDIT_OWN_H
@@ -14,6 +16,7 @@
 enum {
     EDIT_BUFFER_MAX = 256 << 10, /* content up to this is in memory, so that a change can be tried again */
     EDIT_PACK_MAX = 32 << 20,    /* of formats that are packed anew all content is */
+    EDIT_ZIP_MAX = 32 << 20,     /* that of a ZIP always is */
     EDIT_TRIES_MAX = 16,
 };
 
@@ -50,6 +53,9 @@ struct edit_op {
     struct obj_splice_res spliced;
     struct obj_put_req put_req;
     struct obj_put_res put;
+    /* a ZIP that is packed anew */
+    uint32_t at; /* the next member */
+    bool added;
 };
 
 static inline bool edit_deletes(const struct edit_op *e)
@@ -61,5 +67,8 @@ static inline bool edit_removes(const struct edit_op *e)
 {
     return e->req->change == ARC_DELETE || e->req->change == ARC_REPLACE;
 }
+
+/* Makes e->body, the bytes of the new ZIP; e->look is filled when there is an old one. Tells e->res->why on error. */
+MUST_USE enum err edit_repack(struct edit_op *e);
 
 #endif

@@ -2,8 +2,11 @@
 
 #include <stdlib.h>
 
+#include "archive/arc_unpack.h"
 #include "base/mem.h"
 #include "store/erasure.h"
+
+enum { SCRATCH = 64 << 10 };
 
 /* ---- the list ---- */
 
@@ -110,24 +113,102 @@ static struct source *window_open(struct arc_patch *p)
     return &p->window;
 }
 
+/* ---- ranges of what is unpacked ---- */
+
+static void old_step(struct arc_patch *p);
+
+static void old_stepped(struct call *c)
+{
+    struct arc_patch *p = CONTAINER(c, struct arc_patch, call);
+
+    if (c->err != ERR_OK || p->step == 0) {
+        call_finish(p->whole, c->err != ERR_OK ? c->err : ERR_BAD_ARCHIVE);
+        return;
+    }
+    bool skipped = p->unpacked_at < p->old_at;
+    p->unpacked_at += p->step;
+    if (skipped) {
+        old_step(p);
+        return;
+    }
+    p->old_at += p->step;
+    *p->n = p->step;
+    call_finish(p->whole, ERR_OK);
+}
+
+/* What lies before the range is read and dropped. */
+static void old_step(struct arc_patch *p)
+{
+    uint64_t skip = p->old_at - p->unpacked_at, left = p->old_end - p->old_at;
+
+    call_begin(&p->call, p->loop, old_stepped);
+    if (p->whole->cancelled)
+        call_finish(&p->call, ERR_CANCELLED);
+    else if (skip)
+        source_read(p->unpacked, p->scratch, skip < SCRATCH ? (size_t)skip : SCRATCH, &p->step, &p->call);
+    else
+        source_read(p->unpacked, p->buf, left < p->len ? (size_t)left : p->len, &p->step, &p->call);
+}
+
+static void old_read(struct source *s, void *buf, size_t len, size_t *n, struct call *c)
+{
+    struct arc_patch *p = CONTAINER(s, struct arc_patch, old);
+
+    *n = 0;
+    if (p->old_at == p->old_end) {
+        call_finish(c, ERR_OK);
+        return;
+    }
+    p->buf = buf;
+    p->len = len;
+    p->n = n;
+    p->whole = c;
+    call_on_cancel(c, window_cancel, p);
+    old_step(p);
+}
+
+static struct source *old_window(struct arc_patch *p, const struct arc_piece *piece)
+{
+    static const struct source_ops ops = {"unpacked", NULL, NULL, NULL, old_read, window_close};
+
+    p->old = (struct source){&ops, piece->len};
+    p->old_at = piece->offset;
+    p->old_end = piece->offset + piece->len;
+    return &p->old;
+}
+
 /* ---- the whole ---- */
+
+static bool is_packed(const struct arc_patch *p)
+{
+    return p->format != ARC_TAR;
+}
 
 static void old_opened(struct call *c)
 {
     struct arc_patch *p = CONTAINER(c, struct arc_patch, call);
 
-    if (c->err == ERR_OK)
+    if (c->err == ERR_OK && is_packed(p)) {
+        p->unpacked = arc_unpack(p->loop, p->cpu, p->format, p->got.body);
+        p->unpacked_at = 0;
+        *p->out = old_window(p, p->opening);
+    } else if (c->err == ERR_OK) {
         *p->out = p->got.body;
+    }
     call_finish(p->whole, c->err);
 }
 
 static void old_open(struct arc_patch *p, const struct arc_piece *piece, struct source **out, struct call *call)
 {
-    p->get = (struct obj_get_req){{.arena = p->arena,
-                                   .bucket = p->bucket,
-                                   .key = p->key,
-                                   .cond = COND_INIT,
-                                   .range = {RANGE_FROM_TO, piece->offset, piece->offset + piece->len - 1}}};
+    if (p->unpacked) {
+        *out = old_window(p, piece);
+        call_finish(call, ERR_OK);
+        return;
+    }
+    p->opening = piece;
+    p->get = (struct obj_get_req){{.arena = p->arena, .bucket = p->bucket, .key = p->key, .cond = COND_INIT}};
+    if (!is_packed(p))
+        p->get.head.range = (struct range){RANGE_FROM_TO, piece->offset, piece->offset + piece->len - 1};
     p->get.head.cond.if_match = etag_str(&p->etag);
     p->got = (struct obj_get_res){.body = NULL};
     p->out = out;
@@ -156,9 +237,21 @@ static void chain_open(void *arg, size_t i, struct source **out, struct call *ca
     call_finish(call, ERR_OK);
 }
 
+static void chain_close(void *arg)
+{
+    struct arc_patch *p = arg;
+
+    source_close(p->unpacked);
+    p->unpacked = NULL;
+    free(p->scratch);
+    p->scratch = NULL;
+}
+
 struct source *arc_patch_open(struct arc_patch *p)
 {
-    static const struct chain_ops ops = {.open = chain_open};
+    static const struct chain_ops ops = {.open = chain_open, .close = chain_close};
 
+    if (is_packed(p))
+        p->scratch = mem_alloc(SCRATCH);
     return source_chain(p->loop, p->size, p->count, &ops, p);
 }

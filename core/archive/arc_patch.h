@@ -1,6 +1,7 @@
 /* arc_patch.h - the bytes of a changed archive: ranges of the old one, and a new TAR member in between.
  *
- * Shape    a list of pieces, opened as one source, as often as wanted until the member's content was touched.
+ * Shape    a list of pieces, opened as one source, as often as wanted until the member's content was touched. Compressed TARs are unpacked on
+ *          the way, and what comes out is the TAR.
  * Owns     the pieces; the member's content stays its owner's. Sources end before the patch is released.
  * Errors   of the store, ERR_PRECONDITION when the old archive is no longer that one; of the content: ERR_INCOMPLETE_BODY when it is
  *          shorter than was said, ERR_BAD_REQUEST when it is longer. Nothing that ends so is ever committed.
@@ -9,13 +10,14 @@
 #ifndef SLUICE_ARCHIVE_ARC_PATCH_H
 #define SLUICE_ARCHIVE_ARC_PATCH_H
 
+#include "archive/arc_format.h"
 #include "base/buf.h"
 #include "store/store.h"
 
 enum arc_piece_kind { ARC_PIECE_OLD, ARC_PIECE_BYTES, ARC_PIECE_CONTENT };
 struct arc_piece {
     enum arc_piece_kind kind;
-    uint64_t offset, len; /* ARC_PIECE_OLD: of the old archive */
+    uint64_t offset, len; /* ARC_PIECE_OLD: of the old archive; of a compressed one: unpacked, and ascending */
     struct str bytes;     /* ARC_PIECE_BYTES */
 };
 struct arc_patch {
@@ -25,6 +27,8 @@ struct arc_patch {
     struct bucket_id bucket;
     struct str key;
     struct etag etag; /* of the old archive */
+    enum arc_format format;
+    struct offload *cpu; /* of compressed ones */
     struct source *content;
     uint64_t content_size;
     bool touched; /* the content was read */
@@ -42,6 +46,13 @@ struct arc_patch {
     struct source **out;
     struct obj_get_req get;
     struct obj_get_res got;
+    /* a compressed archive, read once from front to back */
+    const struct arc_piece *opening;
+    struct source *unpacked, old;
+    uint64_t unpacked_at, old_at, old_end;
+    char *scratch;
+    void *buf;
+    size_t len, step;
 };
 /* Zeroed but for the first group, content and content_size. */
 void arc_patch_clear(struct arc_patch *p);
