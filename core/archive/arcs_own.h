@@ -13,7 +13,7 @@
 #include "base/op.h"
 
 enum {
-    ARCS_TRIES_MAX = 4,     /* an archive that changes while it is looked at */
+    ARCS_TRIES_MAX = 16,    /* an archive that changes while it is looked at */
     ARCS_MAKES_MAX = 8,     /* indexes read or made at a time, per loop */
     ARCS_KEEPS_MAX = 4,     /* kept, removed or made behind requests at a time, per loop */
     ARCS_KEEP_QUEUE = 1024, /* that wait for it; more are left to the first who wants the index */
