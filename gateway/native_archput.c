@@ -45,6 +45,16 @@ static enum err parse_format(struct native_request *r, enum arc_format *out)
     return mime.n && *out == ARC_NONE ? refuse(r, "archmime", mime) : ERR_OK;
 }
 
+/* As AIStore's clients and our reads: the archive's own name may stand before it. */
+static struct str member_name(struct native_request *r)
+{
+    struct str name = native_query(r, STR("archpath"));
+
+    if (name.n > r->object.n + 1 && str_starts(name, r->object) && name.p[r->object.n] == '/')
+        return str_skip(name, r->object.n + 1);
+    return name;
+}
+
 static enum step_next start(struct op *op, struct archput *p)
 {
     struct native_request *r = NATIVE(op);
@@ -59,7 +69,7 @@ static enum step_next start(struct op *op, struct archput *p)
     q->arcs = r->env->arcs;
     q->bucket = r->bucket.found.id;
     q->key = r->object;
-    q->member = native_query(r, STR("archpath"));
+    q->member = member_name(r);
     q->cond = (struct cond)COND_INIT;
     cond_parse_write(r->http, &q->cond);
     r->state = p;
