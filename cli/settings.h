@@ -31,9 +31,9 @@ struct settings {
     uint32_t drain_timeout_ms;
     struct http_limits limits;
     struct str redundancy_text;
-    struct redundancy redundancy;   /* once checked: of redundancy_text */
-    struct local_conf store;        /* without mountpaths and pools */
-    uint64_t archives_cache;        /* bytes of indexes in memory */
+    struct redundancy redundancy; /* once checked: of redundancy_text */
+    struct local_conf store;      /* without mountpaths and pools */
+    uint64_t archives_cache;      /* bytes of indexes in memory */
     struct arc_batches_conf batches;
     uint64_t jobs_bandwidth;        /* bytes per second; 0 = no limit */
     uint32_t space_low, space_high; /* percent */

@@ -149,6 +149,11 @@ static enum err check_fields(struct native_request *r)
     return ERR_OK;
 }
 
+static bool is_archive(struct str name)
+{
+    return arc_format_of_name(name) != ARC_NONE;
+}
+
 static enum err parse_page(struct native_request *r, struct list_op *l, unsigned flags)
 {
     struct str size = native_text(r->action.value, "pagesize");
@@ -163,6 +168,8 @@ static enum err parse_page(struct native_request *r, struct list_op *l, unsigned
     l->req = (struct native_page_req){.arena = r->arena,
                                       .store = r->env->s3->store,
                                       .arcs = r->env->arcs,
+                                      .members = arcs_list,
+                                      .is_archive = is_archive,
                                       .bucket = r->bucket.found.id,
                                       .prefix = prefix,
                                       .after = token.n ? token : native_text(r->action.value, "start_after"),

@@ -68,6 +68,8 @@ static enum step_next make_turn(struct op *op)
 
     m->started = true;
     m->arcs->making_count++;
+    if (m->old && arc_may_extend(m->old, &m->info))
+        return op_go(op, make_extend);
     if (!arc_id_is_kept(&m->id) || !system_bucket_find(m->arcs->env.buckets, &m->arena, &system))
         return op_go(op, make_extend);
     m->get.head = (struct obj_head_req){
@@ -150,6 +152,16 @@ static enum step_next make_extend(struct op *op)
     return STEP_WAIT;
 }
 
+/* Kept again when about an eighth of it is new: so that many appends don't write a long index each. */
+static bool is_worth_keeping(uint32_t before, uint32_t now)
+{
+    uint32_t step = 1;
+
+    while (step <= now / 16)
+        step *= 2;
+    return before / step != now / step;
+}
+
 static enum step_next make_extended(struct op *op)
 {
     struct arc_making *m = OP(op, struct arc_making);
@@ -158,7 +170,8 @@ static enum step_next make_extended(struct op *op)
         return op_go(op, make_build);
     m->index = m->extended.index;
     arc_cache_put(m->arcs->env.cache, &m->id, m->index);
-    arcs_keep_write(m->arcs, &m->id, m->index);
+    if (is_worth_keeping(m->old->count, m->index->count))
+        arcs_keep_write(m->arcs, &m->id, m->index);
     return op_go(op, make_end);
 }
 

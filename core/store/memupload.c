@@ -173,7 +173,8 @@ static enum err plan(const struct upload_complete_req *req, const struct memuplo
     multipart_init(&mp, u->alg, u->type);
     for (uint32_t i = 0; i < req->part_count && e == ERR_OK; i++) {
         const struct mempart *part = find_part(u, req->parts[i].number);
-        e = multipart_add(&mp, &req->parts[i], part ? &part->info : NULL, req->any_size || i + 1 == req->part_count, bad);
+        e = multipart_add(&mp, &req->parts[i], part ? &part->info : NULL, req->any_size || i + 1 == req->part_count,
+                          bad);
     }
     if (e == ERR_OK)
         e = multipart_finish(&mp, req, info);
