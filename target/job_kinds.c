@@ -3,6 +3,7 @@
 /* clang-format off */
 const struct job_kind *const job_kinds[] = {
     &job_archive,
+    &job_cleanup,
     &job_copy,
     &job_copy_list,
     &job_delete,

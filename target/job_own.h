@@ -49,6 +49,7 @@ uint64_t job_now_ms(void);
 
 /* The kinds, each in the file of its name. */
 extern const struct job_kind job_archive;
+extern const struct job_kind job_cleanup;
 extern const struct job_kind job_copy, job_copy_list;
 extern const struct job_kind job_delete;
 extern const struct job_kind job_download;

@@ -1,0 +1,413 @@
+/* GET /cluster?what=status|status_all|running_all|qryxstats: jobs as AIStore shows them. */
+#include "gateway/native_jobs.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "store/map.h"
+
+enum { IDLE_MS = 10000, ERROR_MAX = 2048, TEXT_MAX = 33 << 20, NODES_MAX = 4 << 20, NODE_LIST_MAX = 4096 };
+
+/* ---- kinds ---- */
+
+static const struct native_job_kind kinds[] = {
+    {"rebalance", "rebalance", "rebalance", false, false},
+    {"resilver", "resilver", NULL, false, false},
+    {"elect-primary", "elect-primary", NULL, false, false},
+    {"lru", "lru-eviction", "lru", true, false},
+    {"cleanup-store", "cleanup", "cleanup", true, false},
+    {"scrub", "scrub", "scrub", true, false},
+    {"rechunk", "rechunk", NULL, false, false},
+    {"index-shard", "shard-index", "index-shard", false, false},
+    {"summary-shard", "shard-summary", NULL, false, false},
+    {"summary-bck", "summary", NULL, false, false},
+    {"ec-encode", "ec-bucket", NULL, false, false},
+    {"ec-get", "ec-get", NULL, false, true},
+    {"ec-put", "ec-put", NULL, false, true},
+    {"ec-resp", "ec-resp", NULL, false, true},
+    {"put-copies", "put-copies", NULL, false, true},
+    {"make-n-copies", "mirror", NULL, false, false},
+    {"archive", "archive", "archive", false, true},
+    {"copy-listrange", "copy-objects", "copy-list", false, true},
+    {"etl-listrange", "etl-objects", NULL, false, true},
+    {"delete-listrange", "delete-objects", "delete-list", false, false},
+    {"evict-listrange", "evict-objects", "evict-list", false, false},
+    {"prefetch-listrange", "prefetch-objects", "prefetch-list", false, false},
+    {"evict-remote-bck", "evict-remote-bucket", NULL, false, false},
+    {"blob-download", "blob-download", NULL, false, false},
+    {"download", "download", "download", false, true},
+    {"dsort", "dsort", "dsort", false, false},
+    {"promote", "promote-files", "promote", false, false},
+    {"move-bck", "rename-bucket", "move-bck", false, false},
+    {"copy-bck", "copy-bucket", "copy", false, false},
+    {"etl-bck", "etl-bucket", NULL, false, false},
+    {"etl-inline", "etl-inline", NULL, false, false},
+    {"list", "list", NULL, false, true},
+    {"get-batch", "get-batch", NULL, false, true},
+    {"create-inventory", "create-inventory", NULL, false, false},
+    {"load-lom-cache", "warm-up-metadata", NULL, false, false},
+};
+enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
+
+const struct native_job_kind *native_job_kind_find(struct str name)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        if (str_eq(name, str_z(kinds[i].name)) || str_eq(name, str_z(kinds[i].display)))
+            return &kinds[i];
+    return NULL;
+}
+
+const struct native_job_kind *native_job_kind_of(struct str engine)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        if (kinds[i].engine && str_eq(engine, str_z(kinds[i].engine)))
+            return &kinds[i];
+    return NULL;
+}
+
+/* ---- what was looked at ---- */
+
+static struct str text_of(const struct doc *d, const char *name)
+{
+    const struct doc *found = doc_get(d, str_z(name));
+
+    return found && found->kind == DOC_SCALAR ? found->text : STR("");
+}
+
+static uint64_t number_of(const struct doc *d, const char *name)
+{
+    uint64_t n = 0;
+
+    return str_to_u64(text_of(d, name), UINT64_MAX, &n) ? n : 0;
+}
+
+static struct str kind_of(const struct doc *job)
+{
+    const struct native_job_kind *k = native_job_kind_of(text_of(job, "kind"));
+
+    return k ? str_z(k->name) : text_of(job, "kind");
+}
+
+static bool is_running(const struct doc *job)
+{
+    return str_eq(text_of(job, "state"), STR("running"));
+}
+
+/* Running, or idling a moment longer where clients expect that. */
+static bool is_listed(const struct doc *job)
+{
+    const struct native_job_kind *k = native_job_kind_of(text_of(job, "kind"));
+    uint64_t now_ms = (uint64_t)clock_wall_ns() / 1000000;
+
+    return is_running(job) || (k && k->idles && now_ms < number_of(job, "ended_ms") + IDLE_MS);
+}
+
+/* What failed, in words; empty: nothing. */
+static struct str error_of(struct native_request *r, const struct doc *job)
+{
+    const struct doc *parts = doc_get(job, STR("parts"));
+    uint64_t failed = number_of(job, "failed");
+    struct str first = STR("");
+
+    for (const struct doc *p = parts ? parts->first : NULL; p && first.n == 0; p = p->next) {
+        const struct doc *errors = doc_get(p, STR("errors"));
+        first = errors && errors->first ? errors->first->text : first;
+    }
+    if (failed == 0 && !str_eq(text_of(job, "state"), STR("failed")))
+        return STR("");
+    first.n = first.n < ERROR_MAX ? first.n : ERROR_MAX;
+    return arena_printf(r->arena, "%llu failed: " STR_FMT, (unsigned long long)failed,
+                        STR_ARG(first.n ? first : STR("the job could not be done")));
+}
+
+/* ---- the request ---- */
+
+struct query {
+    struct str what, id;
+    struct str kind; /* AIStore's name; empty: all */
+    bool show_active;
+    struct job_look_req look_req;
+    struct job_look_res looked;
+    const struct doc *jobs; /* the first */
+    bool one;               /* asked by id */
+};
+
+static step_fn query_looked;
+
+bool native_jobs_asks(struct str what)
+{
+    return str_eq(what, STR("status")) || str_eq(what, STR("status_all")) || str_eq(what, STR("running_all")) ||
+           str_eq(what, STR("qryxstats"));
+}
+
+enum step_next native_jobs_query(struct op *op)
+{
+    struct native_request *r = NATIVE(op);
+    struct query *q = ARENA_NEW(r->arena, struct query);
+    struct str kind = native_text(r->body, "kind");
+    const struct native_job_kind *known = native_job_kind_find(kind);
+
+    r->state = q;
+    q->what = native_query(r, STR("what"));
+    q->id = native_text(r->body, "id");
+    q->kind = known ? str_z(known->name) : kind;
+    q->show_active = native_flag(r->body, "show_active");
+    q->one = q->id.n > 0;
+    q->look_req = (struct job_look_req){.arena = r->arena, .id = q->id, .parts = true};
+    r->env->jobs->look(r->env->meta, &q->look_req, &q->looked, op_try(op, query_looked));
+    return STEP_WAIT;
+}
+
+static bool is_asked(const struct query *q, const struct doc *job)
+{
+    return q->one || q->kind.n == 0 || str_eq(q->kind, kind_of(job));
+}
+
+/* ---- status ---- */
+
+static void put_text(struct buf *b, const char *name, struct str value)
+{
+    js_key(b, str_z(name));
+    js_str(b, value);
+}
+
+static void status_json(struct native_request *r, const struct doc *job)
+{
+    struct buf *b = &r->text;
+
+    js_object(b);
+    put_text(b, "kind", kind_of(job));
+    put_text(b, "uuid", text_of(job, "id"));
+    put_text(b, "err", is_running(job) ? STR("") : error_of(r, job));
+    js_key(b, STR("end_time"));
+    js_u64(b, is_running(job) ? 0 : number_of(job, "ended_ms") * 1000000);
+    js_key(b, STR("aborted"));
+    js_bool(b, str_eq(text_of(job, "state"), STR("stopped")));
+    js_end_object(b);
+}
+
+static enum err no_job(struct native_request *r, const struct query *q)
+{
+    if (q->one)
+        return native_error(r, ERR_NOT_FOUND, "job \"" STR_FMT "\" does not exist", STR_ARG(q->id));
+    return native_error(r, ERR_NOT_FOUND, "there is no job of kind \"" STR_FMT "\"", STR_ARG(q->kind));
+}
+
+/* Of one job; by kind: the one that began last. */
+static enum err tell_status(struct native_request *r, const struct query *q)
+{
+    const struct doc *last = NULL;
+
+    for (const struct doc *j = q->jobs; j; j = j->next)
+        if (is_asked(q, j) && (!last || number_of(j, "created_ms") >= number_of(last, "created_ms")))
+            last = j;
+    if (!last)
+        return no_job(r, q);
+    status_json(r, last);
+    return ERR_OK;
+}
+
+static void tell_all(struct native_request *r, const struct query *q)
+{
+    js_array(&r->text);
+    for (const struct doc *j = q->jobs; j; j = j->next)
+        if (is_asked(q, j) && (!q->show_active || is_listed(j)))
+            status_json(r, j);
+    js_end_array(&r->text);
+}
+
+static void tell_running(struct native_request *r, const struct query *q)
+{
+    js_array(&r->text);
+    for (const struct doc *j = q->jobs; j; j = j->next)
+        if (is_asked(q, j) && is_listed(j))
+            js_str(&r->text,
+                   arena_printf(r->arena, STR_FMT "[" STR_FMT "]", STR_ARG(kind_of(j)), STR_ARG(text_of(j, "id"))));
+    js_end_array(&r->text);
+}
+
+/* ---- snapshots ---- */
+
+/* RFC 3339 with milliseconds; 0: Go's zero time. */
+static void put_time(struct buf *b, const char *name, uint64_t ms)
+{
+    char text[CLOCK_ISO_LEN], digits[4];
+
+    if (ms == 0) {
+        put_text(b, name, STR("0001-01-01T00:00:00Z"));
+        return;
+    }
+    clock_iso((int64_t)ms * 1000000, text);
+    snprintf(digits, sizeof(digits), "%03u", (unsigned)(ms % 1000));
+    memcpy(text + CLOCK_ISO_LEN - 4, digits, 3);
+    put_text(b, name, str_n(text, sizeof(text)));
+}
+
+static void put_bucket(struct buf *b, const char *name, struct str own)
+{
+    struct native_bucket bucket = {.name = STR("")};
+
+    native_bucket_of_own(own, &bucket);
+    js_key(b, str_z(name));
+    native_bucket_json(b, &bucket);
+}
+
+static void put_stats(struct native_request *r, const struct doc *part)
+{
+    struct buf *b = &r->text;
+    char text[32];
+
+    js_key(b, STR("stats"));
+    js_object(b);
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)number_of(part, "ok"));
+    put_text(b, "loc-objs", str_z(text));
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)number_of(part, "bytes"));
+    put_text(b, "loc-bytes", str_z(text));
+    put_text(b, "out-objs", STR("0"));
+    put_text(b, "out-bytes", STR("0"));
+    put_text(b, "in-objs", STR("0"));
+    put_text(b, "in-bytes", STR("0"));
+    js_end_object(b);
+}
+
+/* What one node tells of a job; `part` NULL: it has told nothing yet. */
+static void snap_json(struct native_request *r, const struct doc *job, const struct doc *part)
+{
+    const struct doc *spec = doc_get(job, STR("spec")), *of = part ? part : job;
+    struct str to = text_of(spec, "to").n ? text_of(spec, "to") : text_of(spec, "to_bucket");
+    bool running = is_running(of);
+    struct buf *b = &r->text;
+    char workers[32];
+
+    js_object(b);
+    put_text(b, "id", text_of(job, "id"));
+    put_text(b, "kind", kind_of(job));
+    put_time(b, "start-time", number_of(of, part ? "began_ms" : "created_ms"));
+    put_time(b, "end-time", running ? 0 : number_of(of, "ended_ms"));
+    put_bucket(b, "bck", text_of(spec, "bucket"));
+    put_bucket(b, "src-bck", text_of(spec, "bucket"));
+    put_bucket(b, "dst-bck", to);
+    put_text(b, "ctlmsg", text_of(part, "note"));
+    put_text(b, "abort-err", str_eq(text_of(of, "state"), STR("stopped")) ? STR("stopped on request") : STR(""));
+    put_text(b, "err", running ? STR("") : error_of(r, job));
+    snprintf(workers, sizeof(workers), "%llu", (unsigned long long)((number_of(spec, "workers") & 1023) << 10));
+    put_text(b, "glob.id", str_z(workers));
+    put_stats(r, part);
+    js_key(b, STR("aborted"));
+    js_bool(b, str_eq(text_of(of, "state"), STR("stopped")));
+    js_key(b, STR("is_idle"));
+    js_bool(b, !running);
+    js_key(b, STR("ext"));
+    js_null(b);
+    js_end_object(b);
+}
+
+/* The part of that node; `node` empty: of the only one. */
+static const struct doc *part_at(const struct doc *job, struct str node)
+{
+    const struct doc *parts = doc_get(job, STR("parts")), *p = parts ? parts->first : NULL;
+
+    while (p && node.n && !str_eq(text_of(p, "node"), node))
+        p = p->next;
+    return p;
+}
+
+/* Whether the node has something to tell of it: its part, or that it will have one; of a job without parts all nodes tell the end. */
+static bool node_tells(const struct doc *job, struct str node, const struct doc **part)
+{
+    const struct doc *parts = doc_get(job, STR("parts"));
+    struct str only = text_of(doc_get(job, STR("spec")), "node");
+
+    *part = part_at(job, node);
+    if (*part)
+        return true;
+    if (only.n && node.n && !str_eq(only, node))
+        return false;
+    return is_running(job) || !parts || parts->count == 0;
+}
+
+static void tell_node(struct native_request *r, const struct query *q, struct str name, struct str node)
+{
+    const struct doc *part;
+    bool any = false;
+
+    for (const struct doc *j = q->jobs; j; j = j->next) {
+        if (!is_asked(q, j) || !node_tells(j, node, &part) || (q->show_active && !is_listed(j)))
+            continue;
+        if (!any) {
+            js_key(&r->text, name);
+            js_array(&r->text);
+        }
+        any = true;
+        snap_json(r, j, part);
+    }
+    if (any)
+        js_end_array(&r->text);
+}
+
+static void tell_snaps(struct native_request *r, const struct query *q)
+{
+    const struct map *map;
+
+    js_object(&r->text);
+    if (!r->env->members) {
+        tell_node(r, q, r->env->conf->node_id, STR(""));
+    } else {
+        map = members_map(r->env->members);
+        for (uint16_t i = 0; i < map->node_count; i++)
+            tell_node(r, q, map->nodes[i].id, map->nodes[i].id);
+        map_release(map);
+    }
+    js_end_object(&r->text);
+}
+
+/* ---- the answer ---- */
+
+static enum err read_jobs(struct native_request *r, struct query *q)
+{
+    const struct js_bounds bounds = {TEXT_MAX, NODES_MAX};
+    char why[DOC_WHY_MAX];
+    const struct doc *list;
+    struct doc *root;
+    enum err e = js_read_within(r->arena, q->looked.json, &bounds, &root, why);
+
+    if (e != ERR_OK)
+        return e;
+    list = doc_get(root, STR("jobs"));
+    q->jobs = q->one ? root : list ? list->first : NULL;
+    return ERR_OK;
+}
+
+static enum step_next query_looked(struct op *op)
+{
+    struct native_request *r = NATIVE(op);
+    struct query *q = r->state;
+    enum err e = op->call.err;
+
+    if (e == ERR_NOT_FOUND)
+        return op_fail(op, no_job(r, q));
+    if (e == ERR_OK)
+        e = read_jobs(r, q);
+    if (e == ERR_OK && str_eq(q->what, STR("status")))
+        e = tell_status(r, q);
+    if (e != ERR_OK)
+        return op_fail(op, e);
+    if (str_eq(q->what, STR("status_all")))
+        tell_all(r, q);
+    else if (str_eq(q->what, STR("running_all")))
+        tell_running(r, q);
+    else if (str_eq(q->what, STR("qryxstats")))
+        tell_snaps(r, q);
+    return op_go(op, native_send);
+}
+
+enum step_next native_get_cluster(struct op *op)
+{
+    struct native_request *r = NATIVE(op);
+    struct str what = native_query(r, STR("what"));
+
+    if (native_jobs_asks(what))
+        return op_go(op, native_jobs_query);
+    return op_fail(
+        op, native_error(r, ERR_NOT_IMPLEMENTED, "GET cluster: what=" STR_FMT " is not served here", STR_ARG(what)));
+}
