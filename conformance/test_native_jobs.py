@@ -190,6 +190,7 @@ def test_copies_that_can_not_be(open_server, bucket, other):
     for action in ("evict-listrange", "prefetch-listrange"):
         method = "DELETE" if action.startswith("evict") else "POST"
         assert act(open_server, method, path, action, {"template": "*"}).status_code == 400  # nothing remote behind it
+    assert act(open_server, "DELETE", path, "evict-remote-bck", keep_bck_md="True").status_code == 400
     assert act(open_server, "POST", path, "etl-bck", {}).status_code == 501
 
 

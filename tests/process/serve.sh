@@ -140,7 +140,17 @@ start --data "$work/a" --listen 127.0.0.1:0 --auth none
 check "what was answered is there after kill -9" $?
 ! "$sluice" fsck --data "$work/a" >"$work/out" 2>&1
 check "fsck refuses a directory in use" $?
+id=$("$sluice" job start cleanup --data "$work/a") && "$sluice" job wait "$id" --data "$work/a" >"$work/out" 2>&1
+check "a job runs to its end" $?
+"$sluice" job list --data "$work/a" | grep -q "^$id  *cleanup  *done"
+check "jobs are listed" $?
+! "$sluice" job start nothing --data "$work/a" >"$work/out" 2>&1
+check "there are not any jobs" $?
+[ "$(stat -c %a "$work/a/jobs.sock")" = 600 ]
+check "the socket for jobs is the owner's" $?
 stop TERM 0
+! "$sluice" job list --data "$work/a" >"$work/out" 2>&1 && [ ! -e "$work/a/jobs.sock" ]
+check "without a server there is no socket for jobs" $?
 "$sluice" fsck --data "$work/a" >"$work/out" 2>&1
 check "fsck finds nothing wrong" $?
 rm -rf "$work/a/index"
