@@ -1,11 +1,14 @@
 """Jobs of the native API: with the aistore SDK, and raw where the SDK doesn't show it."""
 
+import json
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
 
 import pytest
 import requests
+
+import server as srv
 
 aistore = pytest.importorskip("aistore", reason="the aistore SDK is not installed")
 from aistore.sdk import Client  # noqa: E402
@@ -58,6 +61,10 @@ def act(s, method, path, action, value=None, name="", **params):
 def put(s, bucket, key, data=b"x"):
     r = requests.put(f"{s.http}/s3/{bucket.name}/{key}", data=data, timeout=60)
     assert r.status_code == 200, r.text
+
+
+def get(s, name, key):
+    return requests.get(f"{s.http}/s3/{name}/{key}", timeout=60)
 
 
 def fill(s, bucket, count, prefix="obj-", data=b"0123456789"):
@@ -192,6 +199,43 @@ def test_copies_that_can_not_be(open_server, bucket, other):
         assert act(open_server, method, path, action, {"template": "*"}).status_code == 400  # nothing remote behind it
     assert act(open_server, "DELETE", path, "evict-remote-bck", keep_bck_md="True").status_code == 400
     assert act(open_server, "POST", path, "etl-bck", {}).status_code == 501
+
+
+# ---- remote buckets ----
+
+
+@pytest.fixture(scope="module")
+def remote():
+    s = srv.Server(tls=False, extra=("--auth", "none")).start()
+    yield s
+    s.stop()
+    s.clean()
+
+
+def test_prefetch_and_evict(client, open_server, remote):
+    name = "r-" + uuid.uuid4().hex[:10]
+    assert requests.put(f"{remote.http}/{name}", timeout=60).status_code == 200
+    for i in range(4):
+        assert requests.put(f"{remote.http}/{name}/k{i}", data=b"12345", timeout=60).status_code == 200
+    backend = {"endpoint": remote.http, "bucket": name, "region": "us-east-1", "access_key": "any", "secret_key": "any"}
+    r = requests.put(f"{open_server.http}/{name}", headers={"x-sluice-settings": json.dumps({"backend": backend})}, timeout=60)
+    assert r.status_code == 200, r.text
+    far = client.bucket(name, provider="aws")
+    job = far.objects(obj_names=["k0", "k1"]).prefetch()
+    client.job(job).wait(timeout=30)
+    status = ended(open_server, job)
+    assert status["kind"] == "prefetch-listrange" and status["err"] == ""
+    missing = far.objects(obj_names=["k0", "none"]).prefetch()
+    assert "none" in ended(open_server, missing)["err"]
+    assert requests.delete(f"{remote.http}/{name}/k0", timeout=60).status_code == 204
+    assert get(open_server, name, "k0").content == b"12345"  # the copy
+    job = far.objects(obj_template="k{0..3}").evict()
+    assert ended(open_server, job)["err"] == ""
+    assert get(open_server, name, "k0").status_code == 404
+    assert get(open_server, name, "k1").content == b"12345"
+    far.evict(keep_md=True)
+    r = act(open_server, "DELETE", f"/buckets/{name}", "evict-remote-bck", provider="aws")
+    assert r.status_code == 501 and "keep_bck_md" in r.text
 
 
 # ---- jobs ----
