@@ -5,10 +5,10 @@
 #include "base/mem.h"
 #include "target/job_archive_own.h"
 
-enum { WINDOW = 64, THROTTLE_STEP = 1 << 20, REPORT_MAX = 64 << 20 };
+enum { WINDOW = 128, THROTTLE_STEP = 1 << 20, REPORT_MAX = 64 << 20 };
 
 struct archive_item {
-    struct archive_item *next;
+    struct archive_item *next, **at; /* at: what points to it */
     struct str key;
     char text[]; /* the key, then the name in the archive */
 };
@@ -34,14 +34,11 @@ static void report(struct archive *a, struct str name, enum err e)
     buf_release(&line);
 }
 
-static void forget(struct archive *a, struct archive_item *item)
+static void forget(struct archive_item *item)
 {
-    struct archive_item **at = &a->items;
-
-    while (*at && *at != item)
-        at = &(*at)->next;
-    if (*at)
-        *at = item->next;
+    *item->at = item->next;
+    if (item->next)
+        item->next->at = item->at;
     free(item);
 }
 
@@ -106,6 +103,9 @@ static void give(struct archive *a)
     }
     put(&at, base);
     item->next = a->items;
+    item->at = &a->items;
+    if (item->next)
+        item->next->at = &item->next;
     a->items = item;
     a->out->name = str_n(name, (size_t)(at - name));
     a->out->bucket = a->select.bucket.id;
@@ -205,15 +205,16 @@ static void walk_gone(void *arg)
     struct archive *a = arg;
 
     while (a->items)
-        forget(a, a->items);
+        forget(a->items);
     call_finish(a->closing, ERR_OK);
 }
 
 /* `done` was called for it and its content is in the archive, or it is left out. */
 static void walk_drop(void *arg, const struct arc_entry *e)
 {
+    (void)arg;
     if (e->tag)
-        forget(arg, e->tag);
+        forget(e->tag);
 }
 
 struct source *archive_walk_open(struct archive *a)
