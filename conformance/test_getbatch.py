@@ -11,6 +11,7 @@ import tarfile
 import time
 import zipfile
 
+import boto3
 import pytest
 
 import server as srv
@@ -350,13 +351,30 @@ def test_too_many_batches_are_told_to_come_again(tmp_path):
         assert code == 0 and "AddressSanitizer" not in log
 
 
-def test_with_the_sdk(http_endpoint, filled):
+@pytest.fixture(scope="module")
+def sdk_client():
     sdk = pytest.importorskip("aistore.sdk", reason="the aistore package is not installed")
-    token = pytest.importorskip("jwt", reason="PyJWT is not installed").encode(
-        {"sub": srv.ACCESS_KEY, "exp": int(time.time()) + 600}, srv.SECRET_KEY, algorithm="HS256")
-    client = sdk.Client(http_endpoint.url, token=token)
-    bucket = client.bucket(filled)
-    for streaming in (True, False):
-        work = client.batch(list(CONTENT), bucket=bucket, streaming_get=streaming)
-        got = [(info.obj_name, content) for info, content in work.get()]
-        assert got == list(CONTENT.items())
+    server = srv.Server(tls=False, extra=("--auth", "none")).start()
+    s3 = boto3.client("s3", endpoint_url=server.http, aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1")
+    s3.create_bucket(Bucket="batches")
+    for key, content in {**CONTENT, "s.tar": make_shard(SHARD)}.items():
+        s3.put_object(Bucket="batches", Key=key, Body=content)
+    yield sdk.Client(server.http)
+    code, log = server.stop(), server.logs()
+    server.clean()
+    assert code == 0 and "AddressSanitizer" not in log
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("format", [".tar", ".tgz", ".zip"])
+def test_with_the_sdk(sdk_client, streaming, format):
+    bucket = sdk_client.bucket("batches")
+    work = sdk_client.batch(bucket=bucket, output_format=format, streaming_get=streaming)
+    for key in CONTENT:
+        work.add(key)
+    work.add("nowhere")
+    work.add("s.tar", archpath="b/2.jpg")
+    work.add(bucket.object("dir/011.bin"), opaque=b"id-7")
+    got = list(work.get())
+    assert [content for _, content in got] == list(CONTENT.values()) + [b"", SHARD["b/2.jpg"], CONTENT["dir/011.bin"]]
+    assert [info.obj_name for info, _ in got] == list(CONTENT) + ["nowhere", "s.tar", "dir/011.bin"]
