@@ -409,3 +409,40 @@ def test_archives_are_expanded(bucket, open_server):
         assert names(bucket.list_all_objects(page_size=size, flags=[ListObjectFlag.ARCH_DIR])) == everything
     assert names(bucket.list_all_objects(prefix="shard.tar/m3", flags=[ListObjectFlag.ARCH_DIR])) == ["shard.tar/m3.txt"]
     assert names(bucket.list_archive("shard.tar")) == inner
+
+
+# ---- a remote bucket behind one ----
+
+
+def test_remote_bucket(client, open_server):
+    s, remote, name = open_server, "far-" + uuid.uuid4().hex[:8], "near-" + uuid.uuid4().hex[:8]
+    client.bucket(remote).create()
+    for i in range(3):
+        put(s, remote, f"k{i}", b"x" * (i + 1))
+    backend = {"endpoint": s.http, "bucket": remote, "region": "us-east-1", "access_key": "key", "secret_key": "hush-hush"}
+    r = call(s, "POST", "/buckets/" + name, "create-bck", value={"sluice": {"backend": {"bucket": 7}}})
+    assert r.status_code == 400 and "sluice.backend" in r.json()["message"]
+    r = call(s, "POST", "/buckets/" + name, "create-bck", value={"sluice": {"backend": backend}})
+    assert r.status_code == 200, r.text
+    near = client.bucket(name, Provider.AMAZON)
+    assert [b["name"] for b in call(s, "GET", "/buckets", "list", provider="aws").json()] == [name]
+    assert name not in [b["name"] for b in call(s, "GET", "/buckets", "list", provider="ais").json()]
+    text = call(s, "HEAD", "/buckets/" + name, provider="aws").headers["Ais-Bucket-Props"]
+    props = json.loads(text)
+    assert props["provider"] == "aws" and props["backend_bck"]["name"] == remote and props["lru"]["enabled"] is True
+    assert props["sluice"]["backend"]["endpoint"] == s.http and "hush-hush" not in text
+    assert requests.get(f"{s.http}/s3/{name}/k1", timeout=60).content == b"xx"  # now it is here
+    assert [(o.name, o.is_cached()) for o in near.list_all_objects()] == [("k0", False), ("k1", True), ("k2", False)]
+    assert names(near.list_all_objects(flags=[ListObjectFlag.CACHED])) == ["k1"]
+    assert names(near.list_all_objects(flags=[ListObjectFlag.NOT_CACHED], page_size=1)) == ["k0", "k2"]
+    assert names(near.list_all_objects(props="name,size,checksum")) == ["k0", "k1", "k2"]
+    summary = near.summary(cached=False)
+    assert summary["ObjCount"] == {"obj_count_present": "1", "obj_count_remote": "3"}
+    assert summary["TotalSize"]["size_all_present_objs"] == "2" and summary["TotalSize"]["size_all_remote_objs"] == "6"
+    assert near.summary()["ObjCount"] == {"obj_count_present": "1", "obj_count_remote": "0"}
+    r = call(s, "POST", "/buckets/" + name, "move-bck", bck_to="ais/@#/other/", provider="aws")
+    assert r.status_code == 501
+    assert call(s, "PATCH", "/buckets/" + name, "set-bprops", value={"sluice": {"backend": None}}).status_code == 200
+    props_when(s, name, lambda p: "backend" not in p["sluice"] and p["backend_bck"]["name"] == "")
+    for b in (name, remote):
+        assert call(s, "DELETE", "/buckets/" + b, "destroy-bck").status_code == 200

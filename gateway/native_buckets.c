@@ -131,8 +131,7 @@ struct query_bck {
 
 static enum native_provider provider_of(const struct bucket *b)
 {
-    (void)b;
-    return PROVIDER_AIS;
+    return b->id.backend ? PROVIDER_AWS : PROVIDER_AIS;
 }
 
 static bool is_asked(const struct query_bck *q, const struct native_bucket *b)

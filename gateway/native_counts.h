@@ -21,8 +21,9 @@ enum {
 };
 
 struct count {
-    uint64_t objects, bytes, least, most; /* least: UINT64_MAX when there are no objects */
-    struct str after;                     /* the last key that was counted */
+    uint64_t objects, bytes, least, most;  /* of what is here. least: UINT64_MAX when there are no objects */
+    uint64_t remote_objects, remote_bytes; /* of a remote bucket, here or not */
+    struct str after;                      /* the last key that was counted */
     bool done;
 };
 #define COUNT_INIT                                                                                                     \

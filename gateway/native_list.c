@@ -25,16 +25,17 @@ enum {
     LS_BCK_PRESENT = 64, /* buckets are never added by listing them: these three change nothing */
     LS_DONT_HEAD_REMOTE = 128,
     LS_DONT_ADD_REMOTE = 256,
+    LS_NOT_CACHED = 512,    /* of remote buckets: only what is not here */
     LS_NO_RECURSION = 2048, /* one level, with rows for what goes on below */
     LS_NO_DIRS = 8192, /* without NO_RECURSION there are none; with it they are shown nevertheless, as AIStore does */
     LS_SERVED = LS_CACHED | LS_ARCH_DIR | LS_NAME_ONLY | LS_NAME_SIZE | LS_BCK_PRESENT | LS_DONT_HEAD_REMOTE |
-                LS_DONT_ADD_REMOTE | LS_NO_RECURSION | LS_NO_DIRS,
+                LS_DONT_ADD_REMOTE | LS_NOT_CACHED | LS_NO_RECURSION | LS_NO_DIRS,
 };
 
 static const struct {
     unsigned bit;
     const char *name;
-} refused[] = {{2, "MISSING"}, {4, "DELETED"},   {512, "NOT_CACHED"}, {1024, "ONLY_REMOTE_PROPS"},
+} refused[] = {{2, "MISSING"}, {4, "DELETED"},   {1024, "ONLY_REMOTE_PROPS"},
                {4096, "DIFF"}, {16384, "IS_S3"}, {32768, "NBI"}};
 
 enum {
@@ -86,6 +87,11 @@ static enum err parse_flags(struct native_request *r, unsigned *flags)
             return native_error(r, ERR_NOT_IMPLEMENTED, "list flag %s is not implemented", refused[i].name);
     if (v & LS_ARCH_DIR && !r->env->arcs)
         return native_error(r, ERR_NOT_IMPLEMENTED, "list flag ARCH_DIR is not implemented");
+    if (v & LS_NOT_CACHED && !r->bucket.found.id.backend)
+        return native_error(r, ERR_NOT_IMPLEMENTED,
+                            "list flag NOT_CACHED is not implemented for buckets without a remote one");
+    if (v & LS_NOT_CACHED && v & LS_CACHED)
+        return native_error(r, ERR_INVALID_ARGUMENT, "list flags CACHED and NOT_CACHED exclude each other");
     if (v & ~(uint64_t)LS_SERVED)
         return native_error(r, ERR_NOT_IMPLEMENTED, "list flags 0x%llx are not implemented",
                             (unsigned long long)(v & ~(uint64_t)LS_SERVED));
@@ -167,15 +173,17 @@ static enum err parse_page(struct native_request *r, struct list_op *l, unsigned
         prefix.n--;
     l->req = (struct native_page_req){.arena = r->arena,
                                       .store = r->env->s3->store,
+                                      .is_archive = is_archive,
                                       .arcs = r->env->arcs,
                                       .members = arcs_list,
-                                      .is_archive = is_archive,
                                       .bucket = r->bucket.found.id,
                                       .prefix = prefix,
                                       .after = token.n ? token : native_text(r->action.value, "start_after"),
                                       .max = max == 0 || max > PAGE_MAX ? PAGE_MAX : (uint32_t)max,
                                       .one_level = flags & LS_NO_RECURSION,
                                       .expand = flags & LS_ARCH_DIR,
+                                      .cached = flags & LS_CACHED ? LIST_ONLY_CACHED : LIST_TELL_CACHED,
+                                      .absent_only = flags & LS_NOT_CACHED,
                                       .heads = l->props & PROPS_OF_HEAD};
     return ERR_OK;
 }

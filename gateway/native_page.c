@@ -182,7 +182,8 @@ static enum step_next load_objects(struct page_op *p)
                                     .prefix = p->req->prefix,
                                     .delimiter = p->req->one_level ? SLASH : STR(""),
                                     .after = after,
-                                    .max = want < LIST_MAX ? want : LIST_MAX};
+                                    .max = want < LIST_MAX && !p->req->absent_only ? want : LIST_MAX,
+                                    .cached = p->req->cached};
     p->at = 0;
     p->listed = true;
     store_obj_list(p->req->store, &p->list, &p->objects, op_call(&p->op, page_objects));
@@ -225,9 +226,10 @@ static size_t lowest(const struct page_op *p, struct arena *scratch)
 
 static struct native_row object_row(const struct page_op *p, const struct list_entry *e)
 {
-    struct native_row row = {e->key, e->size, e->mtime_ns, e->is_prefix ? ROW_DIR : ROW_CACHED, NULL};
+    struct native_row row = {e->key, e->size, e->mtime_ns, e->is_prefix ? ROW_DIR : e->absent ? 0 : ROW_CACHED, NULL};
 
-    if (!e->is_prefix && p->req->expand && p->req->is_archive(e->key))
+    /* what only the remote has would have to be fetched as a whole to be looked into */
+    if (!e->is_prefix && !e->absent && p->req->expand && p->req->is_archive(e->key))
         row.flags |= ROW_ARCHIVE;
     return row;
 }
@@ -273,6 +275,8 @@ static enum err take(struct page_op *p, size_t at)
             if (p->streams[i]->loaded && str_eq(p->streams[i]->names[p->streams[i]->at], row.name))
                 p->streams[i]->at++;
         p->at++;
+        if (p->req->absent_only && row.flags & ROW_CACHED)
+            return e;
         take_row(p, &row);
         return row.flags & ROW_ARCHIVE ? add_stream(p, row.name) : e;
     }
@@ -324,6 +328,11 @@ static enum step_next page_next(struct op *op)
 
 /* ---- what only a HEAD tells ---- */
 
+static bool is_here(const struct native_row *row)
+{
+    return row->flags & ROW_CACHED && !(row->flags & ROW_MEMBER);
+}
+
 static enum step_next ask_heads(struct page_op *p)
 {
     struct call *whole = op_try(&p->op, page_heads);
@@ -331,10 +340,10 @@ static enum step_next ask_heads(struct page_op *p)
     call_group_init(&p->group, whole);
     for (unsigned i = 0; i < p->head_count; i++) {
         struct head *h = &p->heads[i];
-        if (h->row.flags & (ROW_DIR | ROW_MEMBER))
+        if (!is_here(&h->row))
             continue;
         h->req = (struct obj_head_req){
-            .arena = &p->heads_arena, .bucket = p->req->bucket, .key = h->row.name, .cond = COND_INIT};
+            .arena = &p->heads_arena, .bucket = p->req->bucket, .key = h->row.name, .cond = COND_INIT, .cached = true};
         store_obj_head(p->req->store, &h->req, &h->res, group_call(&p->group, &h->member));
     }
     call_group_seal(&p->group);
@@ -348,7 +357,7 @@ static enum step_next page_heads(struct op *op)
 
     for (unsigned i = 0; i < p->head_count && failed == ERR_OK; i++) {
         struct head *h = &p->heads[i];
-        bool object = !(h->row.flags & (ROW_DIR | ROW_MEMBER));
+        bool object = is_here(&h->row);
         if (object && (h->member.call.err == ERR_NO_SUCH_KEY || h->member.call.err == ERR_NOT_FOUND))
             continue; /* deleted meanwhile */
         if (object && h->member.call.err != ERR_OK) {

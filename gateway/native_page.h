@@ -26,7 +26,7 @@ struct native_row {
     uint64_t size;
     int64_t mtime_ns;
     unsigned flags;
-    const struct object_info *info; /* of a HEAD, when that was asked and it is an object */
+    const struct object_info *info; /* of a HEAD, when that was asked and it is an object that is here */
 };
 
 enum { NATIVE_STREAMS_MAX = 64, NATIVE_MEMBERS_PAGE = 256, NATIVE_HEADS_MAX = 32 };
@@ -40,10 +40,12 @@ struct native_page_req {
                     struct call *); /* arcs_list(), or a test's */
     struct bucket_id bucket;
     struct str prefix, after;
-    uint32_t max;   /* rows */
-    bool one_level; /* what goes on behind a '/' after the prefix is one row */
-    bool expand;    /* archives are followed by their members */
-    bool heads;     /* rows have info: a request to the store for each object, NATIVE_HEADS_MAX at a time */
+    uint32_t max;            /* rows */
+    bool one_level;          /* what goes on behind a '/' after the prefix is one row */
+    bool expand;             /* archives are followed by their members */
+    enum list_cached cached; /* of a bucket with a backend */
+    bool absent_only;        /* with LIST_TELL_CACHED: only what just the remote has */
+    bool heads;              /* rows have info: a request to the store for each object, NATIVE_HEADS_MAX at a time */
     /* False: that was enough for one page. */
     bool (*row)(void *arg, const struct native_row *row);
     void *arg;

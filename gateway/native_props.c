@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "gateway/native_fields.h"
+#include "store/backend_conf.h"
 
 enum kind { FLAG, NUMBER, TEXT };
 enum policy {
@@ -123,7 +124,7 @@ static struct str special(struct arena *a, const struct row *p, const struct buc
     if (str_eq(p->path, STR("provider")))
         return str_z(names[provider]);
     if (str_eq(p->path, STR("lru.enabled")))
-        return flag(provider != PROVIDER_AIS);
+        return flag(b && b->id.backend);
     if (p->policy == MEMBERS)
         return flag(b && b->members);
     if (!b)
@@ -135,17 +136,15 @@ static struct str special(struct arena *a, const struct row *p, const struct buc
     return arena_str(a, redundancy_text(b->id.redundancy, text));
 }
 
-/* What a client has set and is kept. */
-static const struct doc *kept_of(struct arena *a, const struct bucket *b)
+static const struct doc *settings_of(struct arena *a, const struct bucket *b)
 {
     char why[DOC_WHY_MAX];
     struct doc *all;
 
-    if (!b || !b->props.n || js_read(a, b->props, &all, why) != ERR_OK)
-        return NULL;
-    return doc_get(all, STR("native"));
+    return b && b->props.n && js_read(a, b->props, &all, why) == ERR_OK ? all : NULL;
 }
 
+/* `kept`: what a client has set and is kept. */
 static struct str value_of(struct arena *a, const struct row *p, const struct bucket *b, enum native_provider provider,
                            const struct doc *kept)
 {
@@ -178,15 +177,14 @@ static unsigned split_path(struct str path, struct str groups[DEPTH], struct str
     return n;
 }
 
-static void write_backend(struct native_request *r, struct buf *b, const struct native_bucket *bucket)
+static void write_backend(struct buf *b, const struct doc *backend)
 {
-    (void)r;
     js_key(b, STR("backend_bck"));
     js_object(b);
     js_key(b, STR("name"));
-    js_str(b, bucket->provider == PROVIDER_AIS ? STR("") : bucket->name);
+    js_str(b, backend ? native_text(backend, "bucket") : STR(""));
     js_key(b, STR("provider"));
-    js_str(b, bucket->provider == PROVIDER_AIS ? STR("") : STR("aws"));
+    js_str(b, backend ? STR("aws") : STR(""));
     js_key(b, STR("namespace"));
     js_raw(b, STR("{\"uuid\":\"\",\"name\":\"\"}"));
     js_end_object(b);
@@ -194,7 +192,8 @@ static void write_backend(struct native_request *r, struct buf *b, const struct 
 
 void native_props_json(struct native_request *r, struct buf *b, const struct native_bucket *bucket)
 {
-    const struct doc *kept = kept_of(r->arena, &bucket->found);
+    const struct doc *settings = settings_of(r->arena, &bucket->found), *kept = doc_get(settings, STR("native"));
+    const struct doc *backend = doc_get(settings, STR("backend"));
     struct str open[DEPTH], groups[DEPTH], name;
     unsigned depth = 0;
 
@@ -213,7 +212,11 @@ void native_props_json(struct native_request *r, struct buf *b, const struct nat
         js_key(b, name);
         write_value(b, rows[i].kind, value_of(r->arena, &rows[i], &bucket->found, bucket->provider, kept));
         if (i == 0)
-            write_backend(r, b, bucket);
+            write_backend(b, backend);
+        if (backend && str_eq(rows[i].path, STR("sluice.members"))) {
+            js_key(b, STR("backend"));
+            backend_conf_show(b, backend);
+        }
     }
     for (; depth > 0; depth--)
         js_end_object(b);
@@ -228,6 +231,7 @@ struct change {
     const struct doc *kept;
     struct str set[ROWS]; /* p == NULL: not said */
     bool members, says_members;
+    const struct doc *backend; /* NULL: not said */
 };
 
 static bool is_null(const struct doc *d)
@@ -299,6 +303,10 @@ static enum err walk(struct change *c, const struct doc *d, struct str above)
         struct str path =
             above.n ? arena_printf(c->r->arena, STR_FMT "." STR_FMT, STR_ARG(above), STR_ARG(at->key)) : at->key;
         size_t i = 0;
+        if (str_eq(path, STR("sluice.backend"))) {
+            c->backend = at; /* null: none any more */
+            continue;
+        }
         if (is_null(at))
             continue;
         while (i < ROWS && !str_eq(rows[i].path, path))
@@ -308,8 +316,9 @@ static enum err walk(struct change *c, const struct doc *d, struct str above)
         else if (str_eq(path, STR("backend_bck")) && !native_text(at, "name").n)
             continue; /* none */
         else if (str_eq(path, STR("backend_bck")))
-            e = native_error(c->r, ERR_NOT_IMPLEMENTED,
-                             "bucket property \"backend_bck\" is not implemented: see \"backend\" of sluice");
+            e = native_error(
+                c->r, ERR_NOT_IMPLEMENTED,
+                "bucket property \"backend_bck\" is not implemented: say where it is with \"sluice.backend\"");
         else if (at->kind == DOC_MAP && is_group(path))
             e = walk(c, at, path);
         else
@@ -369,6 +378,16 @@ static void release(void *b)
     buf_release(b);
 }
 
+static enum err check_backend(struct change *c)
+{
+    struct backend_conf conf;
+    char why[DOC_WHY_MAX] = "";
+
+    if (!c->backend || is_null(c->backend) || backend_conf_parse(c->r->arena, c->backend, &conf, why) == ERR_OK)
+        return ERR_OK;
+    return native_error(c->r, ERR_INVALID_ARGUMENT, "bucket property \"sluice.backend\": %s", why);
+}
+
 /* The settings that change: {"native":{all that is kept},"members":true}. */
 static enum err write_settings(struct change *c, struct native_props_change *out)
 {
@@ -381,6 +400,10 @@ static enum err write_settings(struct change *c, struct native_props_change *out
     if (c->says_members) {
         js_key(b, STR("members"));
         js_bool(b, c->members);
+    }
+    if (c->backend) {
+        js_key(b, STR("backend"));
+        js_doc(b, c->backend);
     }
     for (size_t i = 0; i < ROWS; i++) {
         const struct doc *before = rows[i].policy == KEPT ? doc_get(c->kept, rows[i].path) : NULL;
@@ -399,7 +422,7 @@ static enum err write_settings(struct change *c, struct native_props_change *out
         js_end_object(b);
     js_end_object(b);
     out->settings = buf_str(b);
-    return buf_err(b);
+    return buf_err(b) == ERR_OK ? check_backend(c) : buf_err(b);
 }
 
 enum err native_props_change(struct native_request *r, const struct doc *value, const struct bucket *now,
@@ -408,7 +431,7 @@ enum err native_props_change(struct native_request *r, const struct doc *value, 
     struct change *c = ARENA_NEW(r->arena, struct change);
     enum err e = ERR_OK;
 
-    *c = (struct change){.r = r, .now = now, .kept = kept_of(r->arena, now)};
+    *c = (struct change){.r = r, .now = now, .kept = doc_get(settings_of(r->arena, now), STR("native"))};
     *out = (struct native_props_change){.settings = STR("{}")};
     if (value && value->kind != DOC_MAP)
         return native_error(r, ERR_INVALID_ARGUMENT, "bucket properties must be an object");

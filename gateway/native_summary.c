@@ -15,6 +15,7 @@ enum {
 struct summary {
     struct native_request *request;
     bool is_info;
+    bool remote;                /* what only the remote bucket has counts, too */
     struct str id, key, prefix; /* key: of the count */
     struct count count;
     bool taken;
@@ -101,7 +102,8 @@ static enum step_next begin(struct op *op, struct summary *s)
     }
     if ((e = read_id(r, s)) != ERR_OK)
         return op_fail(op, e);
-    s->key = s->is_info ? s->id : arena_printf(r->arena, STR_FMT "/" STR_FMT, STR_ARG(s->id), STR_ARG(s->prefix));
+    s->key = arena_printf(r->arena, STR_FMT "%s" STR_FMT, STR_ARG(s->id), s->remote ? "+" : "/",
+                          STR_ARG(s->is_info ? STR("") : s->prefix));
     if (!native_counts_take(counts, r->arena, r->bucket.found.id.uid, s->key, &s->count))
         return answer_later(op); /* another request counts */
     s->taken = !s->count.done;
@@ -131,9 +133,20 @@ static enum step_next summary_page(struct op *op)
                                    .bucket = r->bucket.found.id,
                                    .prefix = s->prefix,
                                    .after = s->count.after,
-                                   .max = LIST_MAX};
+                                   .max = LIST_MAX,
+                                   .cached = s->remote ? LIST_TELL_CACHED : LIST_ONLY_CACHED};
     store_obj_list(r->env->s3->store, &s->req, &s->res, op_try(op, summary_add));
     return STEP_WAIT;
+}
+
+static void add_entry(struct count *c, const struct list_entry *e, bool remote)
+{
+    if (remote) {
+        c->remote_objects++;
+        c->remote_bytes += e->size;
+    }
+    if (!e->absent)
+        count_add(c, e->size);
 }
 
 static enum step_next summary_add(struct op *op)
@@ -144,7 +157,7 @@ static enum step_next summary_add(struct op *op)
     if (op->call.err != ERR_OK)
         return op_fail(op, native_fail(r, op->call.err, &r->bucket, STR_NONE));
     for (uint32_t i = 0; i < s->res.count; i++)
-        count_add(&s->count, s->res.entries[i].size);
+        add_entry(&s->count, &s->res.entries[i], s->remote);
     if (s->res.count > 0)
         s->count.after = arena_str(r->arena, s->res.entries[s->res.count - 1].key);
     s->count.done = !s->res.truncated || s->res.count == 0;
@@ -198,7 +211,7 @@ static void write_summary(struct native_request *r, struct buf *b, const struct 
     js_key(b, STR("ObjCount"));
     js_object(b);
     add_text(r, b, "obj_count_present", c->objects);
-    add_text(r, b, "obj_count_remote", 0);
+    add_text(r, b, "obj_count_remote", c->remote_objects);
     js_end_object(b);
     js_key(b, STR("ObjSize"));
     js_object(b);
@@ -210,7 +223,7 @@ static void write_summary(struct native_request *r, struct buf *b, const struct 
     js_object(b);
     add_text(r, b, "size_on_disk", on_disk(r->bucket.found.id.redundancy, c->bytes));
     add_text(r, b, "size_all_present_objs", c->bytes);
-    add_text(r, b, "size_all_remote_objs", 0);
+    add_text(r, b, "size_all_remote_objs", c->remote_bytes);
     add_text(r, b, "total_disks_size", 0);
     js_end_object(b);
     add_u64(b, "used_pct", 0);
@@ -250,6 +263,7 @@ enum step_next native_summary(struct op *op)
         return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT, "the value of \"summary-bck\" must be an object"));
     s->id = native_text(r->action.value, "uuid");
     s->prefix = native_text(r->action.value, "prefix");
+    s->remote = r->bucket.found.id.backend && !native_flag(r->action.value, "cached");
     if (s->prefix.n > KEY_MAX)
         return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT, "the prefix is longer than any name"));
     return begin(op, s);
@@ -263,6 +277,7 @@ enum step_next native_info(struct op *op)
 
     s->is_info = true;
     s->id = native_query(r, STR("uuid"));
+    s->remote = r->bucket.found.id.backend && native_query_bool(r, STR("bsumm_remote"));
     s->prefix = r->object;
     if (s->prefix.n > KEY_MAX)
         return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT, "the prefix is longer than any name"));
