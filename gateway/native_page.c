@@ -226,10 +226,12 @@ static size_t lowest(const struct page_op *p, struct arena *scratch)
 
 static struct native_row object_row(const struct page_op *p, const struct list_entry *e)
 {
-    struct native_row row = {e->key, e->size, e->mtime_ns, e->is_prefix ? ROW_DIR : e->absent ? 0 : ROW_CACHED, NULL};
+    bool tells = p->req->bucket.backend && p->req->cached == LIST_TELL_CACHED; /* e->absent is set then */
+    bool absent = tells && !e->is_prefix && e->absent;
+    struct native_row row = {e->key, e->size, e->mtime_ns, e->is_prefix ? ROW_DIR : absent ? 0 : ROW_CACHED, NULL};
 
     /* what only the remote has would have to be fetched as a whole to be looked into */
-    if (!e->is_prefix && !e->absent && p->req->expand && p->req->is_archive(e->key))
+    if (!e->is_prefix && !absent && p->req->expand && p->req->is_archive(e->key))
         row.flags |= ROW_ARCHIVE;
     return row;
 }

@@ -145,7 +145,7 @@ static void add_entry(struct count *c, const struct list_entry *e, bool remote)
         c->remote_objects++;
         c->remote_bytes += e->size;
     }
-    if (!e->absent)
+    if (!remote || !e->absent) /* only told then */
         count_add(c, e->size);
 }
 
