@@ -7,8 +7,13 @@ import os
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 import server as srv
 from test_backend import ENV, MIB, s3
@@ -178,3 +183,48 @@ def test_a_download_goes_on_after_a_restart(web, near):
     assert told["state"] == "done" and told["ok"] >= 12, told
     for i in range(12):
         assert body(near, f"again/f{i}.bin") == FILES[f"/d/f{i}.bin"]
+
+
+def native(server, method, path, body=None):
+    data = json.dumps(body).encode() if body is not None else b""
+    signed = AWSRequest(method, f"{server.http}/v1/{path}", data=data, headers={"Content-Type": "application/json"})
+    S3SigV4Auth(Credentials(srv.ACCESS_KEY, srv.SECRET_KEY), "s3", "us-east-1").add_auth(signed)
+    with urllib.request.urlopen(urllib.request.Request(signed.url, method=method, data=data or None, headers=dict(signed.headers))) as r:
+        text = r.read()
+        return json.loads(text) if text else None
+
+
+def ended(server, name):
+    deadline = time.monotonic() + 60
+    while (told := native(server, "GET", "download", {"id": name}))["running"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return told
+
+
+def test_the_native_calls(web, near):
+    bck = {"bucket": {"name": "bkt", "provider": "ais"}}
+    name = native(near, "POST", "download", bck | {"type": "single", "link": f"{web}/d/f3.bin", "object_name": "n3"})["id"]
+    told = ended(near, name)
+    assert (told["finished_cnt"], told["total_cnt"], told["error_cnt"], told["aborted"]) == (1, 1, 0, False), told
+    assert body(near, "n3") == FILES["/d/f3.bin"]
+    name = native(near, "POST", "download", bck | {"type": "range", "template": web + "/d/f{8..14}.bin", "subdir": "nr", "description": "range",
+                                                   "limits": {"connections": 2}, "timeout": "1m"})["id"]
+    told = ended(near, name)
+    assert (told["finished_cnt"], told["error_cnt"]) == (4, 3) and len(told["download_errors"]) == 3, told
+    assert told["download_errors"][0]["name"].startswith("nr/f")
+    name = native(near, "POST", "download", bck | {"type": "multi", "objects": {"m1": f"{web}/d/f1.bin", "m2": f"{web}/slow"}})["id"]
+    deadline = time.monotonic() + 20
+    while not (told := native(near, "GET", "download", {"id": name}))["current_tasks"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert told["current_tasks"][0]["name"] == "m2" and told["current_tasks"][0]["total"] == len(FILES["/slow"]), told
+    assert name in [j["id"] for j in native(near, "GET", "download")]
+    native(near, "DELETE", "download/abort", {"id": name})
+    assert ended(near, name)["aborted"]
+    for bad, status in ((bck, 400), ({"type": "single", "link": "x"}, 400), (bck | {"type": "single", "link": "file:///x"}, 400),
+                        (bck | {"type": "backend"}, 400), (bck | {"link": f"{web}/x", "headers": {"a": "b"}}, 501)):
+        with pytest.raises(urllib.error.HTTPError) as e:
+            native(near, "POST", "download", bad)
+        assert e.value.code == status
+    with pytest.raises(urllib.error.HTTPError) as e:
+        native(near, "GET", "download", {"id": "dnl-none"})
+    assert e.value.code == 404
