@@ -120,6 +120,7 @@ struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, 
                                                         .io = r->io,
                                                         .jobs = &jobs,
                                                         .members = s3->members,
+                                                        .backends = s3->backends,
                                                         .conf = &s3->native,
                                                         .shared = s3->shared},
                                              .control = control});

@@ -6,10 +6,15 @@ import os
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 import server as srv
@@ -60,6 +65,18 @@ def job(server, kind, spec=None):
     name = began.stdout.split()[-1]
     ended = run("wait", name)
     return ended.returncode, run("show", name, "--json").stdout + ended.stderr
+
+
+def native(server, method, path, body=None):
+    """Status, headers and answer of a call of the native API."""
+    data = json.dumps(body).encode() if body is not None else b""
+    signed = AWSRequest(method, f"{server.http}/v1/{path}", data=data, headers={"Content-Type": "application/json"})
+    S3SigV4Auth(Credentials(srv.ACCESS_KEY, srv.SECRET_KEY), "s3", "us-east-1").add_auth(signed)
+    try:
+        with urllib.request.urlopen(urllib.request.Request(signed.url, method=method, data=data or None, headers=dict(signed.headers))) as r:
+            return r.status, r.headers, r.read()
+    except urllib.error.HTTPError as e:
+        return e.code, e.headers, e.read()
 
 
 class Pair:
@@ -300,6 +317,39 @@ def test_prefetch_and_evict(pair):
     pair.here.put_object(Bucket=f"own-{b}", Key="k", Body=b"1")
     assert job(pair.near, "evict-list", {"bucket": f"own-{b}", "names": ["k"]})[0] != 0
     assert pair.here.get_object(Bucket=f"own-{b}", Key="k")["Body"].read() == b"1"
+
+
+def test_the_native_api_tells_what_is_here(pair):
+    b = pair.bucket()
+    for k in ("a", "b", "c"):
+        pair.there.put_object(Bucket=b, Key=k, Body=k.encode())
+    assert pair.here.get_object(Bucket=b, Key="b")["Body"].read() == b"b"
+
+    def listed(flags=0):
+        status, _, text = native(pair.near, "GET", f"buckets/{b}?provider=aws", {"action": "list", "value": {"flags": str(flags)}})
+        assert status == 200, text
+        return {e["name"]: int(e.get("flags", 0)) & 64 for e in json.loads(text)["entries"]}
+
+    assert listed() == {"a": 0, "b": 64, "c": 0}
+    assert listed(1) == {"b": 64}
+    assert {"name": b, "provider": "aws"}.items() <= next(x for x in json.loads(native(pair.near, "GET", "buckets", {"action": "list"})[2]) if x["name"] == b).items()
+    status, headers, text = native(pair.near, "HEAD", f"buckets/{b}?provider=aws")
+    assert status == 200 and srv.SECRET_KEY not in str(headers)
+    assert native(pair.near, "POST", f"objects/{b}/b?provider=aws", {"action": "check-lock"})[0] == 200
+    assert native(pair.near, "DELETE", f"buckets/{b}?provider=aws&keep_bck_md=true", {"action": "evict-remote-bck"})[0] == 200
+    assert listed() == {"a": 0, "b": 0, "c": 0}
+    assert pair.here.put_object(Bucket=b, Key="d", Body=b"d") and listed()["d"] == 64
+    assert native(pair.near, "DELETE", f"buckets/{b}?provider=aws&keep_bck_md=False", {"action": "evict-remote-bck"})[0] == 200
+    assert error_of(pair.here.list_objects_v2, Bucket=b)[0] == "NoSuchBucket"
+    assert len(pair.there.list_objects_v2(Bucket=b)["Contents"]) == 4
+    own = f"own-native-{b}"
+    pair.here.create_bucket(Bucket=own)
+    assert native(pair.near, "DELETE", f"buckets/{own}", {"action": "evict-remote-bck"})[0] == 400
+    conf = json.loads(settings(pair.remote, b))
+    assert native(pair.near, "POST", f"buckets/{b}", {"action": "create-bck", "value": conf})[0] == 200
+    assert pair.here.get_object(Bucket=b, Key="c")["Body"].read() == b"c"
+    conf["backend"]["endpoint"] = "nonsense"
+    assert native(pair.near, "POST", f"buckets/x{b}", {"action": "create-bck", "value": conf})[0] == 400
 
 
 def test_least_recently_used_copies_are_evicted(pair):

@@ -14,6 +14,7 @@
 #include "http/client.h"
 #include "s3api/s3api.h"
 #include "store/jobs.h"
+#include "store/backend.h"
 #include "store/members.h"
 
 struct native_conf {
@@ -33,6 +34,7 @@ struct native_env {
     struct offload *io;
     const struct jobs_ops *jobs;
     struct members *members; /* NULL on one machine */
+    struct backends *backends;
     const struct native_conf *conf;
     struct native_shared
         *shared; /* of all loops of the process: finished queries, appends under way, batches. native_shared.h */
