@@ -152,14 +152,16 @@ static enum step_next make_extend(struct op *op)
     return STEP_WAIT;
 }
 
-/* Kept again when about an eighth of it is new: so that many appends don't write a long index each. */
-static bool is_worth_keeping(uint32_t before, uint32_t now)
+/* Kept again when about an eighth of it is new: so that many appends don't write a long index each. And every so many bytes: what is kept
+ * must not fall so far behind that nobody can go on from it. */
+static bool is_worth_keeping(const struct arc_index *before, const struct arc_index *now)
 {
+    uint64_t bytes = ARC_EXTEND_MAX / 2;
     uint32_t step = 1;
 
-    while (step <= now / 16)
+    while (step <= now->count / 16)
         step *= 2;
-    return before / step != now / step;
+    return before->count / step != now->count / step || before->end / bytes != now->end / bytes;
 }
 
 static enum step_next make_extended(struct op *op)
@@ -170,7 +172,7 @@ static enum step_next make_extended(struct op *op)
         return op_go(op, make_build);
     m->index = m->extended.index;
     arc_cache_put(m->arcs->env.cache, &m->id, m->index);
-    if (is_worth_keeping(m->old->count, m->index->count))
+    if (is_worth_keeping(m->old, m->index))
         arcs_keep_write(m->arcs, &m->id, m->index);
     return op_go(op, make_end);
 }
