@@ -12,8 +12,8 @@
  * meanwhile, it is begun anew, unless its content was touched and is not in memory. */
 
 /* in order; edit_end always runs. edit_rewrite: where the store can't splice */
-static step_fn edit_start, edit_turn, edit_head, edit_headed, edit_looked, edit_change, edit_spliced, edit_rewrite,
-    edit_write, edit_written, edit_end;
+static step_fn edit_start, edit_turn, edit_head, edit_headed, edit_looked, edit_change, edit_spliced, edit_indexed,
+    edit_rewrite, edit_write, edit_written, edit_end;
 
 static const char zeros[512 + ARC_TAR_TRAILER];
 
@@ -187,22 +187,18 @@ static void patch_removed(struct edit_op *e)
     e->new_end = x->end - removed + added;
 }
 
-static int64_t edit_mtime(const struct edit_op *e)
-{
-    return e->req->mtime_s ? e->req->mtime_s : clock_wall_ns() / NS_PER_S;
-}
-
 static enum err make_patch(struct edit_op *e)
 {
     enum err err;
 
     arc_patch_clear(&e->patch);
     e->patch.format = e->format;
+    e->mtime_s = e->req->mtime_s ? e->req->mtime_s : clock_wall_ns() / NS_PER_S;
     e->patch.cpu = e->req->arcs->env.cpu;
     buf_release(&e->header);
     buf_init(&e->header, 4 * ARC_NAME_MAX);
     e->one = true;
-    if (!edit_deletes(e) && (err = arc_tar_head(&e->header, e->member, e->patch.content_size, edit_mtime(e))) != ERR_OK)
+    if (!edit_deletes(e) && (err = arc_tar_head(&e->header, e->member, e->patch.content_size, e->mtime_s)) != ERR_OK)
         return err;
     if (edit_removes(e)) {
         patch_removed(e);
@@ -255,7 +251,8 @@ static enum step_next edit_change(struct op *op)
                                             .check = &e->check,
                                             .size_max = OBJECT_SIZE_MAX};
     e->splice_req.cond.if_match = etag_str(&e->patch.etag);
-    store_obj_splice(e->store, &e->splice_req, &e->spliced, op_try(op, edit_spliced));
+    /* not through arcs_store(): this knows more of the index */
+    store_obj_splice(e->req->arcs->env.store, &e->splice_req, &e->spliced, op_try(op, edit_spliced));
     return STEP_WAIT;
 }
 
@@ -267,12 +264,11 @@ static void close_body(struct edit_op *e)
     e->body = NULL;
 }
 
-static enum step_next changed(struct edit_op *e, const struct object_info *info)
+static void changed(struct edit_op *e, const struct object_info *info)
 {
     e->res->info = *info;
     if (e->format == ARC_TAR)
         arc_end_note(e->req->bucket.uid, e->req->key, info, e->new_end);
-    return op_go(&e->op, edit_end);
 }
 
 /* It was changed by somebody else, in the moment. */
@@ -293,8 +289,11 @@ static enum step_next edit_spliced(struct op *op)
     enum err err = op->call.err;
 
     close_body(e);
-    if (err == ERR_OK)
-        return changed(e, &e->spliced.info);
+    if (err == ERR_OK) {
+        changed(e, &e->spliced.info);
+        edit_index(e, op_try(op, edit_indexed));
+        return STEP_WAIT;
+    }
     if (err != ERR_NOT_IMPLEMENTED)
         return try_again(e, err);
     if (e->patch.touched && !e->bytes)
@@ -303,6 +302,13 @@ static enum step_next edit_spliced(struct op *op)
     if ((err = make_patch(e)) != ERR_OK)
         return op_fail(op, err);
     return op_go(op, edit_rewrite);
+}
+
+/* Without an index the change has been made all the same. */
+static enum step_next edit_indexed(struct op *op)
+{
+    edit_index_keep(OP(op, struct edit_op));
+    return op_go(op, edit_end);
 }
 
 /* ---- the whole of it, anew ---- */
@@ -348,7 +354,10 @@ static enum step_next edit_written(struct op *op)
     enum err err = op->call.err;
 
     close_body(e);
-    return err == ERR_OK ? changed(e, &e->put.info) : try_again(e, err);
+    if (err != ERR_OK)
+        return try_again(e, err);
+    changed(e, &e->put.info);
+    return op_go(op, edit_end);
 }
 
 static enum step_next edit_end(struct op *op)
@@ -360,6 +369,7 @@ static enum step_next edit_end(struct op *op)
     source_close(e->buffered);
     buf_release(&e->header);
     arc_patch_release(&e->patch);
+    arc_index_unref(e->index);
     call_finish(e->whole, op->err);
     return STEP_DONE;
 }

@@ -1,7 +1,7 @@
 /* arc_edit_own.h - internal to arc_edit*.c: one change under way.
  *
  * Shape    arc_edit.c finds out what there is and how to change it: TARs are patched, compressed ones on their way through decoder and encoder.
- *          arc_edit_zip.c makes the new bytes of a ZIP.
+ *          arc_edit_zip.c makes the new bytes of a ZIP; arc_edit_index.c the index of a TAR that was spliced.
  * Thread   the loop's.
  */
 #ifndef SLUICE_ARCHIVE_ARC_EDIT_OWN_H
@@ -47,6 +47,9 @@ struct edit_op {
     uint64_t end, new_end; /* of the members of the TAR as it is, and as it will be */
     uint64_t offset, cut;  /* of one splice */
     bool one;              /* one splice is enough */
+    int64_t mtime_s;       /* of the new member */
+    struct offload_task task;
+    struct arc_index *index; /* of the new archive */
     struct body_check check;
     struct source *body;
     struct obj_splice_req splice_req;
@@ -68,6 +71,9 @@ static inline bool edit_removes(const struct edit_op *e)
     return e->req->change == ARC_DELETE || e->req->change == ARC_REPLACE;
 }
 
+/* After a splice: e->index becomes that of the archive as it is now, where it follows from the former one. */
+void edit_index(struct edit_op *e, struct call *call);
+void edit_index_keep(struct edit_op *e);
 /* Makes e->body, the bytes of the new ZIP; e->look is filled when there is an old one. Tells e->res->why on error. */
 MUST_USE enum err edit_repack(struct edit_op *e);
 

@@ -11,7 +11,7 @@
 
 #include "archive/arc_scan.h"
 
-#define ARC_EXTEND_MAX (UINT64_C(16) << 20) /* new bytes that are looked at */
+#define ARC_EXTEND_MAX (UINT64_C(32) << 20) /* new bytes that are looked at */
 
 struct arc_extend_req {
     struct arena *arena;

@@ -40,6 +40,7 @@ void arc_patch_bytes(struct arc_patch *p, struct str bytes)
 
 void arc_patch_content(struct arc_patch *p)
 {
+    p->content_crc = (struct digest){.alg = HASH_CRC32, .n = 4}; /* of nothing */
     add(p, &(struct arc_piece){.kind = ARC_PIECE_CONTENT, .len = p->content_size});
 }
 
@@ -64,12 +65,15 @@ static void window_done(struct call *c)
 {
     struct arc_patch *p = CONTAINER(c, struct arc_patch, call);
 
-    if (c->err == ERR_OK)
+    if (c->err == ERR_OK) {
+        hash_update(&p->crc, p->buf, *p->n);
         p->left -= *p->n;
+    }
     if (c->err != ERR_OK || p->left) {
         call_finish(p->whole, c->err == ERR_OK && *p->n == 0 ? ERR_INCOMPLETE_BODY : c->err);
         return;
     }
+    hash_final(&p->crc, &p->content_crc);
     call_begin(&p->call, p->loop, past_done);
     if (p->whole->cancelled)
         call_finish(&p->call, ERR_CANCELLED);
@@ -92,6 +96,7 @@ static void window_read(struct source *s, void *buf, size_t len, size_t *n, stru
         return;
     }
     p->touched = true;
+    p->buf = buf;
     p->n = n;
     p->whole = c;
     call_begin(&p->call, p->loop, window_done);
@@ -110,6 +115,7 @@ static struct source *window_open(struct arc_patch *p)
 
     p->window = (struct source){&ops, p->content_size};
     p->left = p->content_size;
+    hash_init(&p->crc, HASH_CRC32);
     return &p->window;
 }
 

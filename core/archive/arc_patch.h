@@ -38,6 +38,8 @@ struct arc_patch {
     /* the source that is open */
     struct source window;
     uint64_t left;
+    struct hash crc;
+    struct digest content_crc; /* of all of the content: CRC32, once it was read */
     size_t *n;
     char past;
     size_t past_n;

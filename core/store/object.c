@@ -77,6 +77,13 @@ bool etag_is_spliced(const struct etag *e)
     return splices_of(e, &n);
 }
 
+uint32_t etag_splices(const struct etag *e)
+{
+    uint64_t n;
+
+    return splices_of(e, &n) ? (uint32_t)n : 0;
+}
+
 void etag_splice(struct etag *e, const struct etag *old, bool was_spliced, uint64_t offset, uint64_t cut,
                  const uint8_t body_md5[16])
 {

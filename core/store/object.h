@@ -145,6 +145,8 @@ void etag_from_parts(struct etag *e, const uint8_t md5_of_md5s[16], uint32_t par
 bool etag_to_md5(const struct etag *e, uint8_t md5[16]);
 /* Whether an object without parts was put together by store_obj_splice(): its ETag says nothing about its content. */
 bool etag_is_spliced(const struct etag *e);
+/* How often, about; 0: it is no such ETag. */
+uint32_t etag_splices(const struct etag *e);
 /* That of what a splice makes of an object with the ETag `old`: follows from what was done. */
 void etag_splice(struct etag *e, const struct etag *old, bool was_spliced, uint64_t offset, uint64_t cut,
                  const uint8_t body_md5[16]);

@@ -282,6 +282,53 @@ static void an_append_reads_only_what_is_new(void **state)
     expect_sound(w, "a.tar");
 }
 
+/* The index follows from the former one. */
+static void removing_and_replacing_read_nothing(void **state)
+{
+    struct world *w = *state;
+    struct str other = kit_bytes(&w->kit, 400000, 3);
+    char name[32];
+
+    for (int i = 0; i < 30; i++) {
+        snprintf(name, sizeof(name), "m%d", i);
+        assert_err(change(w, ARC_UPSERT, "a.tar", name, kit_bytes(&w->kit, 9000, (unsigned)i)), ERR_OK);
+    }
+    assert_int_equal(count(w, "a.tar"), 30);
+    w->read = 0;
+    for (int i = 0; i < 10; i++) {
+        snprintf(name, sizeof(name), "m%d", 3 * i);
+        assert_err(change(w, ARC_DELETE, "a.tar", name, STR("")), ERR_OK);
+        snprintf(name, sizeof(name), "m%d", 3 * i + 1);
+        assert_err(change(w, ARC_REPLACE, "a.tar", name, i % 2 ? other : STR("small")), ERR_OK);
+        assert_int_equal(count(w, "a.tar"), 29 - i);
+    }
+    assert_int_equal(w->read, 0);
+    for (int i = 0; i < 10; i++) {
+        snprintf(name, sizeof(name), "m%d", 3 * i + 1);
+        expect(w, "a.tar", name, i % 2 ? other : STR("small"));
+        snprintf(name, sizeof(name), "m%d", 3 * i + 2);
+        expect(w, "a.tar", name, kit_bytes(&w->kit, 9000, 3u * (unsigned)i + 2));
+    }
+    expect_sound(w, "a.tar");
+    /* and it is the very index that reading the archive makes */
+    struct arcs_look_req look = {&w->kit.arena, w->kit.bucket, STR("a.tar"), ARC_NONE};
+    struct arcs_look_res looked;
+    struct arc_build_req build = {&w->kit.arena, w->memory, w->cpu, w->kit.bucket, STR("a.tar"), ARC_TAR};
+    struct arc_build_res built;
+    struct kit_call c = {0}, d = {0};
+    arcs_look(w->arcs, &look, &looked, kit_begin(&w->kit, &c));
+    assert_err(kit_wait(&w->kit, &c), ERR_OK);
+    arc_build(&build, &built, kit_begin(&w->kit, &d));
+    assert_err(kit_wait(&w->kit, &d), ERR_OK);
+    struct buf a = BUF_INIT(1 << 20), b = BUF_INIT(1 << 20);
+    assert_err(arc_index_encode(looked.index, &a), ERR_OK);
+    assert_err(arc_index_encode(built.index, &b), ERR_OK);
+    assert_str(buf_str(&a), buf_str(&b));
+    buf_release(&a);
+    buf_release(&b);
+    arc_index_unref(built.index);
+}
+
 /* The proof must fail for anything that is no append. */
 static void other_splices_are_read_as_a_whole(void **state)
 {
@@ -475,6 +522,7 @@ int main(void)
         TEST(all_of_a_name_go),
         TEST_WITHOUT(all_of_a_name_go),
         TEST(an_append_reads_only_what_is_new),
+        TEST(removing_and_replacing_read_nothing),
         TEST(other_splices_are_read_as_a_whole),
         TEST(all_of_many_appends_at_once_survive),
         TEST_WITHOUT(all_of_many_appends_at_once_survive),
