@@ -328,9 +328,19 @@ def test_flags(tree):
 
 
 def test_properties_of_entries(tree):
-    for o in tree.list_all_objects(props="name,size,checksum,version,atime,copies,custom"):
-        assert o.size == 4 and o.checksum and o.version and o.copies == 1
+    for o in tree.list_all_objects(props="name,size,checksum,version,atime,copies,custom,location"):
+        assert o.size == 4 and o.checksum and o.version == "1" and o.copies == 1 and o.location.startswith("t[")
         assert o.atime.endswith(" UTC")
+
+
+def test_versions_and_own_metadata(bucket, open_server):
+    o = bucket.object("o")
+    o.get_writer().put_content(b"1")
+    o.get_writer().put_content(b"2")
+    o.get_writer().set_custom_props({"color": "red"})
+    entry = call(open_server, "GET", "/buckets/" + bucket.name, "list", value={"props": "name,version,custom,checksum"}).json()["entries"][0]
+    assert entry["version"] == "2" and entry["custom-md"] == "[color:red]"
+    assert entry["checksum"] == call(open_server, "HEAD", f"/objects/{bucket.name}/o").headers["Ais-Checksum-Value"]
 
 
 def test_paging(client, open_server):

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "gateway/native_entries.h"
 #include "gateway/native_fields.h"
+#include "gateway/native_object.h"
 #include "gateway/native_page.h"
 #include "gateway/native_steps.h"
 
@@ -210,6 +211,22 @@ static unsigned copies_of(const struct bucket_id *b)
                                                                                                 : 1;
 }
 
+/* "t[target]": whose it is by the map. */
+static struct str location_of(struct list_op *l, struct str key)
+{
+    const struct native_env *env = l->request->env;
+    struct str node = env->conf->node_id, text;
+    const struct map *map = env->members ? members_map(env->members) : NULL;
+    uint16_t at;
+
+    if (map && map_place(map, l->req.bucket.uid, key, 1, &at) > 0)
+        node = map->nodes[at].id;
+    text = arena_printf(&l->scratch, "t[" STR_FMT "]", STR_ARG(node));
+    if (map)
+        map_release(map);
+    return text;
+}
+
 static bool list_row(void *arg, const struct native_row *row)
 {
     struct list_op *l = arg;
@@ -223,13 +240,15 @@ static bool list_row(void *arg, const struct native_row *row)
         native_atime(row->mtime_ns, atime);
         e.atime = str_n(atime, sizeof(atime));
     }
+    if (l->props & PROP_LOCATION && row->flags & ROW_CACHED && !(row->flags & ROW_MEMBER))
+        e.location = location_of(l, row->name);
     if (l->props & PROP_COPIES && is_file)
         e.copies = copies_of(&l->req.bucket);
     if (row->info) {
         if (l->props & PROP_CHECKSUM)
             e.checksum = native_checksum_of(&l->scratch, row->info).value;
         if (l->props & PROP_VERSION)
-            e.version = STR("1");
+            e.version = native_version(row->info);
         if (l->props & PROP_CUSTOM)
             e.custom = native_custom_text(&l->scratch, row->info);
     }
