@@ -303,8 +303,8 @@ static enum err walk(struct change *c, const struct doc *d, struct str above)
         struct str path =
             above.n ? arena_printf(c->r->arena, STR_FMT "." STR_FMT, STR_ARG(above), STR_ARG(at->key)) : at->key;
         size_t i = 0;
-        if (str_eq(path, STR("sluice.backend"))) {
-            c->backend = at; /* null: none any more */
+        if (str_eq(path, STR("sluice.backend")) || str_eq(path, STR("backend"))) {
+            c->backend = at; /* null: none any more. The short name is that of S3's settings header */
             continue;
         }
         if (is_null(at))
