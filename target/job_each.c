@@ -8,6 +8,7 @@ enum {
     BUSY_MS = 50,
     CONFLICTS_MAX = 20,
     AWAY_MS = 1000,
+    REPORT_LINE_MAX = 16 << 10,
     AWAY_MAX = 60,         /* tries: about a minute */
     REPORT_MAX = 16 << 20, /* of one batch: a line has at most some kilobytes */
 };
@@ -41,19 +42,23 @@ static enum step_next key_do(struct op *op)
     return STEP_WAIT;
 }
 
+/* A line is a JSON text of its own: the writer would put a comma between two. */
 static void report(struct job_each *e, const struct job_each_key *key, enum err why)
 {
-    struct buf *b = &e->report;
+    struct buf line = BUF_INIT(REPORT_LINE_MAX);
 
-    js_object(b);
-    js_key(b, STR("bucket"));
-    js_str(b, key->bucket->id.name);
-    js_key(b, STR("name"));
-    js_str(b, key->key);
-    js_key(b, STR("error"));
-    js_str(b, str_z(err_name(why)));
-    js_end_object(b);
-    buf_add_char(b, '\n');
+    js_object(&line);
+    js_key(&line, STR("bucket"));
+    js_str(&line, key->bucket->id.name);
+    js_key(&line, STR("name"));
+    js_str(&line, key->key);
+    js_key(&line, STR("error"));
+    js_str(&line, str_z(err_name(why)));
+    js_end_object(&line);
+    buf_add_char(&line, '\n');
+    e->report.over |= line.over;
+    buf_add_str(&e->report, buf_str(&line));
+    buf_release(&line);
 }
 
 /* Milliseconds until it is tried again; 0: it is not. */
