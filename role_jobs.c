@@ -43,7 +43,7 @@ enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct loca
                                     .moving = j->moving,
                                     .redundant = j->wide,
                                     .engine = redundant,
-                                    .all = j->all,
+                                    .all = arcs_store(j->arcs),
                                     .remote = remote,
                                     .local = local,
                                     .members = c->members,
@@ -75,7 +75,7 @@ enum err role_jobs_open_alone(struct role_jobs *j, const struct role_jobs_alone 
     open_archives(j, r, alone->buckets);
     e = jobs_open(&(struct job_env){.loop = j->loop,
                                     .mine = j->mine,
-                                    .all = j->all,
+                                    .all = arcs_store(j->arcs),
                                     .local = alone->local,
                                     .arcs = j->arcs,
                                     .buckets = alone->buckets,

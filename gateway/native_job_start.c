@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/hash.h"
+#include "gateway/native_batches.h"
 #include "gateway/native_jobs.h"
 
 enum { ID_BYTES = 10, POLL_MS = 20, POLLS_MAX = 150, REPORT_PAGE = 1000, REPORT_MAX = 16 << 20 };
@@ -128,6 +129,16 @@ struct stop {
 
 static step_fn stop_looked, stop_next, stop_done;
 
+static void abort_batches(struct native_request *r)
+{
+    struct arc_batch_snap *all = NULL;
+    size_t n = native_batches_list(r->env, r->arena, &all);
+
+    for (size_t i = 0; i < n; i++)
+        if (all[i].ended_ns == 0)
+            native_batches_abort(r->env, all[i].id);
+}
+
 enum step_next native_stop(struct op *op)
 {
     struct native_request *r = NATIVE(op);
@@ -145,6 +156,8 @@ enum step_next native_stop(struct op *op)
     if (!k)
         return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT, "stop: say which job, or what kind of jobs"));
     s->kind = k->engine ? str_z(k->engine) : STR("");
+    if (str_eq(s->kind, STR("get-batch")))
+        abort_batches(r);
     s->look_req = (struct job_look_req){.arena = r->arena};
     r->env->jobs->look(r->env->meta, &s->look_req, &s->looked, op_call(op, stop_looked));
     return STEP_WAIT;
@@ -188,6 +201,8 @@ static enum step_next stop_done(struct op *op)
     struct native_request *r = NATIVE(op);
     const struct stop *s = r->state;
 
+    if (op->call.err == ERR_NOT_FOUND && native_batches_abort(r->env, s->id))
+        return op_go(op, native_send);
     if (op->call.err == ERR_NOT_FOUND)
         return op_fail(op, native_error(r, ERR_NOT_FOUND, "job \"" STR_FMT "\" does not exist", STR_ARG(s->id)));
     if (op->call.err == ERR_INVALID_ARGUMENT)

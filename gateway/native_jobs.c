@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "gateway/native_batches.h"
 #include "store/map.h"
 
 enum { IDLE_MS = 10000, ERROR_MAX = 2048, TEXT_MAX = 33 << 20, NODES_MAX = 4 << 20, NODE_LIST_MAX = 4096 };
@@ -43,7 +44,7 @@ static const struct native_job_kind kinds[] = {
     {"etl-bck", "etl-bucket", NULL, false, false},
     {"etl-inline", "etl-inline", NULL, false, false},
     {"list", "list", NULL, false, true},
-    {"get-batch", "get-batch", NULL, false, true},
+    {"get-batch", "get-batch", "get-batch", false, true},
     {"create-inventory", "create-inventory", NULL, false, false},
     {"load-lom-cache", "warm-up-metadata", NULL, false, false},
 };
@@ -128,8 +129,9 @@ struct query {
     bool show_active;
     struct job_look_req look_req;
     struct job_look_res looked;
-    const struct doc *jobs; /* the first */
-    bool one;               /* asked by id */
+    const struct doc *jobs;    /* the first */
+    const struct doc *batches; /* the first of those; they come behind */
+    bool one;                  /* asked by id */
 };
 
 static step_fn query_looked;
@@ -292,7 +294,7 @@ static void snap_json(struct native_request *r, const struct doc *job, const str
     put_text(b, "err", running ? STR("") : error_of(r, job));
     snprintf(workers, sizeof(workers), "%llu", (unsigned long long)((number_of(spec, "workers") & 1023) << 10));
     put_text(b, "glob.id", str_z(workers));
-    put_stats(r, part);
+    put_stats(r, of);
     js_key(b, STR("aborted"));
     js_bool(b, str_eq(text_of(of, "state"), STR("stopped")));
     js_key(b, STR("is_idle"));
@@ -313,7 +315,7 @@ static const struct doc *part_at(const struct doc *job, struct str node)
 }
 
 /* Whether the node has something to tell of it: its part, or that it will have one; of a job without parts all nodes tell the end. */
-static bool node_tells(const struct doc *job, struct str node, const struct doc **part)
+static bool node_tells(const struct doc *job, struct str node, bool first, const struct doc **part)
 {
     const struct doc *parts = doc_get(job, STR("parts"));
     struct str only = text_of(doc_get(job, STR("spec")), "node");
@@ -321,18 +323,20 @@ static bool node_tells(const struct doc *job, struct str node, const struct doc 
     *part = part_at(job, node);
     if (*part)
         return true;
+    if (!parts)
+        return first; /* a batch is of no target: one of them tells */
     if (only.n && node.n && !str_eq(only, node))
         return false;
-    return is_running(job) || !parts || parts->count == 0;
+    return is_running(job) || parts->count == 0;
 }
 
-static void tell_node(struct native_request *r, const struct query *q, struct str name, struct str node)
+static void tell_node(struct native_request *r, const struct query *q, struct str name, struct str node, bool first)
 {
     const struct doc *part;
     bool any = false;
 
     for (const struct doc *j = q->jobs; j; j = j->next) {
-        if (!is_asked(q, j) || !node_tells(j, node, &part) || (q->show_active && !is_listed(j)))
+        if (!is_asked(q, j) || !node_tells(j, node, first, &part) || (q->show_active && !is_listed(j)))
             continue;
         if (!any) {
             js_key(&r->text, name);
@@ -351,14 +355,80 @@ static void tell_snaps(struct native_request *r, const struct query *q)
 
     js_object(&r->text);
     if (!r->env->members) {
-        tell_node(r, q, r->env->conf->node_id, STR(""));
+        tell_node(r, q, r->env->conf->node_id, STR(""), true);
     } else {
         map = members_map(r->env->members);
         for (uint16_t i = 0; i < map->node_count; i++)
-            tell_node(r, q, map->nodes[i].id, map->nodes[i].id);
+            tell_node(r, q, map->nodes[i].id, map->nodes[i].id, i == 0);
         map_release(map);
     }
     js_end_object(&r->text);
+}
+
+/* ---- batches: this process's own, as if the engine had told of them ---- */
+
+static void batch_json(struct buf *b, const struct arc_batch_snap *snap)
+{
+    bool running = snap->ended_ns == 0;
+    /* one that the client left or that met a missing entry is over, without a doubt about the cluster */
+    const char *state = running ? "running" : snap->aborted ? "stopped" : snap->err == ERR_OK ? "done" : "failed";
+
+    js_object(b);
+    put_text(b, "id", snap->id);
+    put_text(b, "kind", STR("get-batch"));
+    put_text(b, "state", str_z(state));
+    js_key(b, STR("created_ms"));
+    js_u64(b, (uint64_t)(snap->started_ns / 1000000));
+    js_key(b, STR("began_ms"));
+    js_u64(b, (uint64_t)(snap->started_ns / 1000000));
+    js_key(b, STR("ended_ms"));
+    js_u64(b, (uint64_t)(snap->ended_ns / 1000000));
+    js_key(b, STR("ok"));
+    js_u64(b, snap->objects);
+    js_key(b, STR("bytes"));
+    js_u64(b, snap->bytes);
+    js_key(b, STR("spec"));
+    js_object(b);
+    put_text(b, "bucket", snap->bucket);
+    js_end_object(b);
+    js_end_object(b);
+}
+
+/* Of the query's id, or all. */
+static enum err read_batches(struct native_request *r, struct query *q)
+{
+    const struct js_bounds bounds = {TEXT_MAX, NODES_MAX};
+    struct arc_batch_snap *all = NULL;
+    size_t n = native_batches_list(r->env, r->arena, &all);
+    struct buf text = BUF_INIT(TEXT_MAX);
+    char why[DOC_WHY_MAX];
+    struct doc *root;
+    enum err e;
+
+    js_array(&text);
+    for (size_t i = 0; i < n; i++)
+        if (!q->one || str_eq(all[i].id, q->id))
+            batch_json(&text, &all[i]);
+    js_end_array(&text);
+    e = js_read_within(r->arena, buf_str(&text), &bounds, &root, why);
+    buf_release(&text);
+    if (e == ERR_OK)
+        q->batches = root->first;
+    return e;
+}
+
+/* Behind the jobs. */
+static void append_batches(struct query *q)
+{
+    struct doc *last = (struct doc *)(uintptr_t)q->jobs; /* the tree is this request's own */
+
+    if (!last) {
+        q->jobs = q->batches;
+        return;
+    }
+    while (last->next)
+        last = last->next;
+    last->next = (struct doc *)(uintptr_t)q->batches;
 }
 
 /* ---- the answer ---- */
@@ -384,10 +454,16 @@ static enum step_next query_looked(struct op *op)
     struct query *q = r->state;
     enum err e = op->call.err;
 
+    if (e == ERR_OK)
+        e = read_jobs(r, q);
+    if (e == ERR_OK || e == ERR_NOT_FOUND) {
+        enum err read = read_batches(r, q);
+        e = read != ERR_OK ? read : q->batches ? ERR_OK : e;
+    }
     if (e == ERR_NOT_FOUND)
         return op_fail(op, no_job(r, q));
     if (e == ERR_OK)
-        e = read_jobs(r, q);
+        append_batches(q);
     if (e == ERR_OK && str_eq(q->what, STR("status")))
         e = tell_status(r, q);
     if (e != ERR_OK)
