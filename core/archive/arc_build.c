@@ -27,13 +27,14 @@ struct build {
     /* ZIP */
     struct arc_zip_end end;
     struct arc_zip zip;
+    char *names;     /* the directory's bytes: entries borrow their names from it */
     uint32_t next;   /* in the order of places */
     uint64_t window; /* where what is in buf begins */
 };
 
 /* the head, then either the whole content or a ZIP's directory and local headers */
 static step_fn build_head, build_first, build_magic, build_begin, build_stream, build_read, build_fed, zip_tail,
-    zip_found, zip_directory, zip_parsed, zip_locals, zip_window, zip_indexed, build_end;
+    zip_found, zip_directory, zip_parsed, zip_begin, zip_locals, zip_window, zip_indexed, build_end;
 
 static uint64_t size_of(const struct build *b)
 {
@@ -151,7 +152,9 @@ static enum err feed(struct offload_task *t)
 {
     struct build *b = CONTAINER(t, struct build, task);
 
-    return arc_scan_feed(b->scan, b->buf, b->n);
+    enum err e = arc_scan_feed(b->scan, b->buf, b->n);
+
+    return e == ERR_OK && b->n < PIECE ? arc_scan_end(b->scan, &b->res->index) : e; /* the end sorts the names */
 }
 
 static enum step_next build_read(struct op *op)
@@ -169,8 +172,6 @@ static enum step_next build_fed(struct op *op)
 
     if (e == ERR_OK && b->n == PIECE)
         return op_go(op, build_stream);
-    if (e == ERR_OK)
-        e = arc_scan_end(b->scan, &b->res->index);
     if (e != ERR_OK) {
         snprintf(b->res->why, ARC_WHY_MAX, "%s", arc_scan_why(b->scan));
         return op_fail(op, e);
@@ -223,19 +224,43 @@ static enum step_next zip_directory_got(struct op *op)
     return STEP_WAIT;
 }
 
+static enum err parse(struct offload_task *t)
+{
+    struct build *b = CONTAINER(t, struct build, task);
+
+    return arc_zip_parse(str_n(b->names, b->n), &b->end, &b->zip, b->res->why);
+}
+
 static enum step_next zip_parsed(struct op *op)
 {
     struct build *b = OP(op, struct build);
-    char *names = b->buf; /* entries borrow their names from it */
-    enum err e;
 
     drop_body(b);
+    b->names = b->buf;
     b->buf = NULL;
     b->buf_max = 0;
-    arena_defer(b->req->arena, free, names);
-    e = arc_zip_parse(str_n(names, b->n), &b->end, &b->zip, b->res->why);
-    b->n = 0;
-    return e == ERR_OK ? op_go(op, zip_locals) : op_fail(op, e);
+    offload_run(b->req->cpu, &b->task, parse, op_call(op, zip_begin));
+    return STEP_WAIT;
+}
+
+static enum step_next zip_begin(struct op *op)
+{
+    struct build *b = OP(op, struct build);
+
+    b->n = 0; /* what was read is no window: there is none yet */
+    b->window = UINT64_MAX;
+    return op_go(op, zip_locals);
+}
+
+/* The local header at `head` up to its name as far as the window holds it; false: it must be read. */
+static bool in_window(const struct build *b, uint64_t head, struct str *out)
+{
+    if (head < b->window || head - b->window > b->n)
+        return false;
+    *out = str_n(b->buf + (head - b->window), b->n - (size_t)(head - b->window));
+    if (out->n >= ZIP_LOCAL && out->n >= arc_zip_local_bytes(*out))
+        return true;
+    return b->window == head || b->window + b->n == size_of(b); /* there is no more of it */
 }
 
 /* Local headers in the order in which they are in the file: most are met in a window that was read for one before. */
@@ -246,14 +271,15 @@ static enum step_next zip_locals(struct op *op)
     for (; b->next < b->zip.count; b->next++) {
         struct arc_zip_entry *e = &b->zip.entries[b->zip.by_head[b->next]];
         uint64_t head = e->member.head;
-        if (head < b->window || head + ZIP_LOCAL > b->window + b->n) {
+        struct str local;
+        if (!in_window(b, head, &local)) {
             uint64_t left = size_of(b) - head, n = left < WINDOW ? left : WINDOW;
             b->window = head;
             room(b, WINDOW);
             get(b, head, n, op_call(op, zip_window));
             return STEP_WAIT;
         }
-        enum err bad = arc_zip_local(e, str_n(b->buf + (head - b->window), ZIP_LOCAL), b->res->why);
+        enum err bad = arc_zip_local(e, local, b->res->why);
         if (bad != ERR_OK)
             return op_fail(op, bad);
     }
@@ -282,14 +308,20 @@ static enum step_next zip_window_read(struct op *op)
     return op_go(op, zip_locals);
 }
 
+static enum err index_zip(struct offload_task *t)
+{
+    struct build *b = CONTAINER(t, struct build, task);
+
+    b->zip.end = b->end.directory;
+    return arc_zip_index(&b->zip, &b->res->index, b->res->why);
+}
+
 static enum step_next zip_indexed(struct op *op)
 {
     struct build *b = OP(op, struct build);
-    enum err e;
 
-    b->zip.end = b->end.directory;
-    e = arc_zip_index(&b->zip, &b->res->index, b->res->why);
-    return e == ERR_OK ? op_go(op, build_end) : op_fail(op, e);
+    offload_run(b->req->cpu, &b->task, index_zip, op_call(op, build_end));
+    return STEP_WAIT;
 }
 
 /* ---- the end ---- */
@@ -307,6 +339,7 @@ static enum step_next build_end(struct op *op)
     drop_body(b);
     arc_scan_free(b->scan);
     arc_zip_release(&b->zip);
+    free(b->names);
     free(b->buf);
     call_finish(b->whole, op->err);
     free(b);

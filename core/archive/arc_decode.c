@@ -5,6 +5,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "archive/arc_lz4.h"
 #include "base/mem.h"
 
 enum { ZSTD_WINDOW_LOG_MAX = 27 }; /* 128 MiB, what the zstd program takes without being asked */
@@ -14,9 +15,11 @@ struct arc_decoder {
     z_stream z;
     LZ4F_dctx *lz4;
     ZSTD_DStream *zstd;
-    bool between; /* frames: what comes next must begin one, or is ignored */
-    bool any;     /* a frame was read to its end */
-    bool ignores; /* the rest */
+    bool between;        /* frames: what comes next must begin one, or is ignored */
+    bool any;            /* a frame was read to its end */
+    bool ignores;        /* the rest */
+    bool resumes;        /* the first frame may be one of which only blocks are left */
+    bool sum_may_follow; /* such a frame has ended */
     char first[4];
     size_t first_n;
 };
@@ -62,6 +65,11 @@ void arc_decoder_free(struct arc_decoder *d)
         LZ4F_freeDecompressionContext(d->lz4);
     ZSTD_freeDStream(d->zstd);
     free(d);
+}
+
+void arc_decoder_resume(struct arc_decoder *d)
+{
+    d->resumes = d->format == ARC_TAR_LZ4;
 }
 
 bool arc_decoder_is_whole(const struct arc_decoder *d)
@@ -133,6 +141,24 @@ static bool begins_frame(const struct arc_decoder *d)
     return skippable || (p[0] == 0x28 && p[1] == 0xb5 && p[2] == 0x2f && p[3] == 0xfd);
 }
 
+/* What comes next is none: a block that was jumped to, the sum behind its frame's blocks, or what is of no interest. */
+static enum err run_other(struct arc_decoder *d, struct arc_decode_io *io)
+{
+    struct arc_decode_io head = {.in = ARC_LZ4_HEAD.p, .in_n = ARC_LZ4_HEAD.n, .out = io->out};
+
+    if (d->resumes && !d->any) {
+        d->any = d->sum_may_follow = true;
+        return run_lz4(d, &head) == ERR_OK && head.in_used == head.in_n ? ERR_OK : ERR_BAD_ARCHIVE;
+    }
+    if (d->sum_may_follow && d->any) {
+        d->sum_may_follow = false;
+        d->first_n = 0;
+        return ERR_OK;
+    }
+    d->ignores = true;
+    return d->any ? ERR_OK : ERR_BAD_ARCHIVE;
+}
+
 /* The first bytes of a frame are looked at before the codec gets them. */
 static enum err run_between(struct arc_decoder *d, struct arc_decode_io *io)
 {
@@ -144,10 +170,10 @@ static enum err run_between(struct arc_decoder *d, struct arc_decode_io *io)
     if (d->first_n < want)
         return ERR_OK;
     if (!begins_frame(d)) {
-        if (!d->any)
-            return ERR_BAD_ARCHIVE;
-        d->ignores = true;
-        return ERR_OK;
+        bool jumped = d->resumes && !d->any;
+        enum err bad = run_other(d, io);
+        if (bad != ERR_OK || !jumped)
+            return bad;
     }
     n = d->first_n;
     d->first_n = 0;
@@ -155,7 +181,7 @@ static enum err run_between(struct arc_decoder *d, struct arc_decode_io *io)
     own.in_n = n;
     enum err e = run_codec(d, &own);
     io->out_made = own.out_made;
-    return e != ERR_OK || own.in_used != n ? ERR_BAD_ARCHIVE : ERR_OK;
+    return e != ERR_OK || own.in_used != n || own.frame_ended ? ERR_BAD_ARCHIVE : ERR_OK;
 }
 
 enum err arc_decoder_run(struct arc_decoder *d, struct arc_decode_io *io)

@@ -19,6 +19,8 @@ struct arc_decoder;
 /* ARC_ZIP: raw deflate. */
 struct arc_decoder *arc_decoder_new(enum arc_format format);
 void arc_decoder_free(struct arc_decoder *d); /* NULL is legal */
+/* The input begins at a restart point: a frame, or a block that does not depend on others (arc_lz4.h). */
+void arc_decoder_resume(struct arc_decoder *d);
 
 struct arc_decode_io {
     const char *in;

@@ -364,7 +364,28 @@ static bool decode_member(struct unpack *u, const struct arc_index *x, struct ar
     m->mtime_s = unpack_int(u);
     m->crc32 = (uint32_t)unpack_uint(u, UINT32_MAX);
     m->method = (enum arc_method)unpack_uint(u, ARC_DEFLATE);
-    return !u->bad && m->name.n > 0 && m->head <= m->offset && m->offset <= bound && m->stored <= bound - m->offset;
+    return !u->bad && m->name.n > 0 && m->head <= m->offset && m->stored <= bound - m->offset &&
+           m->next >= m->offset + m->stored && (m->method == ARC_STORED || x->format == ARC_ZIP) &&
+           (m->method == ARC_DEFLATE || m->stored == m->size);
+}
+
+/* Compressed TARs can be read from their begin at least, the others need no such places. */
+static bool decode_restarts(struct unpack *u, struct arc_building *b)
+{
+    const struct arc_index *x = &b->full->index;
+    bool has = x->format != ARC_TAR && x->format != ARC_ZIP;
+    uint64_t count = unpack_uint(u, has ? ARC_MEMBERS_MAX : 0);
+    struct arc_restart last = {0, 0};
+
+    for (uint64_t i = 0; i < count; i++) {
+        struct arc_restart r = {.at = unpack_uint(u, OBJECT_SIZE_MAX)};
+        r.offset = unpack_uint(u, INT64_MAX);
+        if (u->bad || r.at >= x->size || (i ? r.at <= last.at || r.offset <= last.offset : r.at || r.offset) ||
+            arc_building_restart(b, r.at, r.offset) != ERR_OK)
+            return false;
+        last = r;
+    }
+    return !u->bad && (count > 0) == has;
 }
 
 static enum err decode(struct unpack *u, struct arc_building *b, uint64_t *end)
@@ -384,14 +405,8 @@ static enum err decode(struct unpack *u, struct arc_building *b, uint64_t *end)
     x->etag.n = (uint8_t)etag.n;
     *end = unpack_uint(u, INT64_MAX);
     x->left_out = (uint32_t)unpack_uint(u, UINT32_MAX);
-    count = unpack_uint(u, ARC_MEMBERS_MAX);
-    if (u->bad || format == ARC_NONE)
+    if (u->bad || format == ARC_NONE || !decode_restarts(u, b))
         return ERR_CORRUPT;
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t at = unpack_uint(u, OBJECT_SIZE_MAX), offset = unpack_uint(u, INT64_MAX);
-        if (u->bad || arc_building_restart(b, at, offset) != ERR_OK)
-            return ERR_CORRUPT;
-    }
     count = unpack_uint(u, ARC_MEMBERS_MAX);
     for (uint64_t i = 0; i < count; i++) {
         struct arc_member m;

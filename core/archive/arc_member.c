@@ -89,6 +89,8 @@ static enum err run(struct offload_task *t)
         e = arc_decoder_run(d->decoder, &io);
         d->in_at += io.in_used;
         d->out_n += io.out_made;
+        if (e == ERR_OK && !io.in_used && !io.out_made && d->in_at < d->in_n && d->out_n == 0)
+            e = ERR_BAD_ARCHIVE;   /* it would never go on */
         if (d->skip >= d->out_n) { /* nobody wants it: make room at once */
             d->skip -= d->out_n;
             d->out_n = 0;
@@ -219,7 +221,9 @@ static void find_place(struct opening *o, uint64_t *first, uint64_t *last)
         o->is_coded = true;
         o->skip = from - (x->restart_count ? x->restarts[low].offset : 0);
         *first = x->restart_count ? x->restarts[low].at : 0;
-        *last = x->size - 1;
+        while (low < x->restart_count && x->restarts[low].offset < from + o->req->len)
+            low++; /* there is few in a member */
+        *last = low < x->restart_count ? x->restarts[low].at - 1 : x->size - 1;
     } else if (m->method == ARC_DEFLATE) {
         o->is_coded = true;
         o->skip = o->req->offset;
@@ -261,6 +265,8 @@ static struct source *decoded_new(const struct opening *o)
     d->cpu = r->cpu;
     d->inner = o->got.body;
     d->decoder = arc_decoder_new(is_zip ? ARC_ZIP : r->index->format);
+    if (o->get_req.head.range.first > 0)
+        arc_decoder_resume(d->decoder);
     d->skip = o->skip;
     d->left = r->len;
     d->in = mem_alloc(IN_BYTES);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "archive/arc_decode.h"
+#include "archive/arc_lz4.h"
 #include "archive/arc_pack.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -36,6 +37,9 @@ struct arc_scan {
     char *out;
     uint64_t fed, made; /* bytes of the object, of the TAR */
     uint64_t restart;   /* the last restart point, in the TAR */
+    bool has_border;    /* one that is noted when more is unpacked from it */
+    struct arc_restart border;
+    struct arc_lz4_walk walk;
     enum err err;
     char why[ARC_WHY_MAX];
     /* the TAR */
@@ -50,6 +54,8 @@ struct arc_scan {
     char extra_type;
     struct buf extra_bytes, name;
     struct extra extra;
+    bool has_mtime; /* a global pax header's */
+    int64_t mtime_s;
     struct arc_member member;
     struct hash crc;
     uint64_t end;
@@ -223,6 +229,8 @@ static void begin_member(struct arc_scan *s, uint64_t size)
     s->member.size = s->member.stored = size;
     s->member.next = s->at + size + arc_tar_padding(size);
     s->member.mtime_s = number(s->block + 136, 12, &mtime) && mtime < SIZE_BOUND ? (int64_t)mtime : 0;
+    if (s->has_mtime)
+        s->member.mtime_s = s->mtime_s;
     if (s->extra.has_mtime)
         s->member.mtime_s = s->extra.mtime_s;
     hash_init(&s->crc, HASH_CRC32);
@@ -293,7 +301,7 @@ static enum err take_head(struct arc_scan *s)
     }
     if (!sum_is_right(s->block))
         return refuse(s, ERR_BAD_ARCHIVE, "a header whose checksum is wrong ends");
-    if (!s->has_entry) {
+    if (!s->has_entry && type != 'g') { /* a global header belongs to no entry: it stays when one goes */
         s->entry_at = s->at - BLOCK;
         s->has_entry = true;
     }
@@ -308,12 +316,30 @@ static enum err take_head(struct arc_scan *s)
 
 /* ---- pax headers: "LENGTH KEY=VALUE\n" ---- */
 
+static bool take_mtime(struct str value, int64_t *out)
+{
+    uint64_t n;
+
+    if (!str_to_u64(str_split(&value, '.'), INT64_MAX / 2, &n))
+        return false;
+    *out = (int64_t)n;
+    return true;
+}
+
+/* About all that follow. Names and sizes there are as unusual as ambiguous: programs disagree. */
+static bool take_global(struct arc_scan *s, struct str key, struct str value)
+{
+    if (str_eq(key, STR("mtime")))
+        s->has_mtime = take_mtime(value, &s->mtime_s);
+    return !str_eq(key, STR("path")) && !str_eq(key, STR("size")) && !str_starts(key, STR("GNU.sparse."));
+}
+
 static bool take_record(struct arc_scan *s, struct str key, struct str value)
 {
     uint64_t n;
 
-    if (s->extra_type == 'g') /* about all that follow: nothing of it matters here */
-        return true;
+    if (s->extra_type == 'g')
+        return take_global(s, key, value);
     if (str_eq(key, STR("path")) || str_eq(key, STR("GNU.sparse.name"))) {
         buf_reset(&s->extra.path);
         buf_add_str(&s->extra.path, value);
@@ -323,11 +349,7 @@ static bool take_record(struct arc_scan *s, struct str key, struct str value)
         s->extra.has_size = true;
         s->extra.size = n;
     } else if (str_eq(key, STR("mtime"))) {
-        struct str whole = str_split(&value, '.');
-        if (str_to_u64(whole, INT64_MAX / 2, &n)) {
-            s->extra.has_mtime = true;
-            s->extra.mtime_s = (int64_t)n;
-        }
+        s->extra.has_mtime = take_mtime(value, &s->extra.mtime_s);
     }
     s->extra.sparse = s->extra.sparse || str_starts(key, STR("GNU.sparse."));
     return true;
@@ -345,7 +367,7 @@ static enum err take_pax(struct arc_scan *s)
             return refuse(s, ERR_BAD_ARCHIVE, "a malformed pax header ends");
         struct str value = str_n(rest.p + space + 1, (size_t)n - space - 2), key = str_split(&value, '=');
         if (!take_record(s, key, value))
-            return refuse(s, ERR_BAD_ARCHIVE, "a pax header with an impossible size ends");
+            return refuse(s, ERR_BAD_ARCHIVE, "a pax header with an impossible size, or one for all entries, ends");
         rest = str_skip(rest, (size_t)n);
     }
     return ERR_OK;
@@ -425,7 +447,26 @@ static enum err feed_tar(struct arc_scan *s, const char *p, size_t n)
     return e;
 }
 
-static enum err feed_coded(struct arc_scan *s, const char *p, size_t n)
+/* A place where unpacking could begin, told once more is unpacked from there. */
+static enum err note_border(struct arc_scan *s)
+{
+    enum err e = ERR_OK;
+
+    s->has_border = false;
+    if (s->border.offset - s->restart < RESTART_MIN)
+        return ERR_OK;
+    s->restart = s->border.offset;
+    e = arc_building_restart(s->building, s->border.at, s->border.offset);
+    return e == ERR_OK ? e : refuse(s, e, "more places to begin at than an index holds");
+}
+
+static void take_border(struct arc_scan *s)
+{
+    s->has_border = true;
+    s->border = (struct arc_restart){s->fed, s->made};
+}
+
+static enum err feed_piece(struct arc_scan *s, const char *p, size_t n)
 {
     struct arc_decode_io io = {.in = p, .in_n = n};
     enum err e = ERR_OK;
@@ -436,16 +477,33 @@ static enum err feed_coded(struct arc_scan *s, const char *p, size_t n)
             return refuse(s, ERR_BAD_ARCHIVE, "the compressed stream is damaged, unpacked");
         p += io.in_used;
         n -= io.in_used;
+        if (s->has_border && io.out_made)
+            e = note_border(s);
         s->fed += io.in_used;
         s->made += io.out_made;
         if (s->made > FREE_BYTES && (s->made - FREE_BYTES) / ARC_RATIO_MAX > s->fed)
             return refuse(s, ERR_TOO_LARGE, "the archive unpacks to far more than its size");
-        e = feed_tar(s, s->out, io.out_made);
-        if (e == ERR_OK && io.frame_ended && s->made - s->restart >= RESTART_MIN) {
-            s->restart = s->made;
-            e = arc_building_restart(s->building, s->fed, s->made);
-        }
+        if (e == ERR_OK)
+            e = feed_tar(s, s->out, io.out_made);
+        if (io.frame_ended)
+            take_border(s);
     } while (e == ERR_OK && (io.in_used || io.out_made));
+    return e;
+}
+
+static enum err feed_coded(struct arc_scan *s, const char *p, size_t n)
+{
+    enum err e = ERR_OK;
+
+    while (n && e == ERR_OK) {
+        bool border = false;
+        size_t part = s->format == ARC_TAR_LZ4 ? arc_lz4_walk(&s->walk, p, n, &border) : n;
+        e = feed_piece(s, p, part);
+        if (border && !(s->has_border && s->border.offset == s->made))
+            take_border(s);
+        p += part;
+        n -= part;
+    }
     return e;
 }
 

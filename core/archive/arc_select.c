@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 
-enum { MATCH_LIMIT = 100000, DEPTH_LIMIT = 1000 };
+enum { MATCH_LIMIT = 100000, DEPTH_LIMIT = 1000, HEAP_LIMIT_KIB = 8 << 10 };
 
 struct arc_select {
     enum arc_mode mode;
@@ -61,6 +61,7 @@ static enum err compile(struct arc_select *s, char why[ARC_WHY_MAX])
         abort();
     pcre2_set_match_limit(s->limits, MATCH_LIMIT);
     pcre2_set_depth_limit(s->limits, DEPTH_LIMIT);
+    pcre2_set_heap_limit(s->limits, HEAP_LIMIT_KIB);
     return ERR_OK;
 }
 

@@ -40,11 +40,18 @@ static enum err refuse(char why[ARC_WHY_MAX], const char *what)
 
 /* ---- the end ---- */
 
-/* Position of the end record in the tail: the last whose comment ends with the file. */
+/* Position of the end record in the tail: the last whose comment ends with the file, or with the zeros that fill it up. */
 static bool find_end(struct str tail, size_t *at)
 {
+    size_t solid = tail.n;
+
+    while (solid > 0 && tail.p[solid - 1] == 0)
+        solid--;
     for (size_t i = tail.n >= END ? tail.n - END + 1 : 0; i-- > 0;)
-        if (memcmp(tail.p + i, "PK\5\6", 4) == 0 && i + END + le(tail.p + i + 20, 2) == tail.n) {
+        if (memcmp(tail.p + i, "PK\5\6", 4) == 0) {
+            size_t stop = i + END + le(tail.p + i + 20, 2);
+            if (stop < solid || stop > tail.n)
+                continue;
             *at = i;
             return true;
         }
@@ -54,17 +61,19 @@ static bool find_end(struct str tail, size_t *at)
 static bool read_end64(struct str tail, size_t at, uint64_t size, struct arc_zip_end *out, size_t *record)
 {
     uint64_t where, begins = size - tail.n;
+    size_t found = at - LOCATOR - END64; /* where it is when nothing stands before the file */
 
     if (at < LOCATOR || memcmp(tail.p + at - LOCATOR, "PK\6\7", 4) != 0)
         return false;
     where = le64(tail.p + at - LOCATOR + 8);
-    *record = at - LOCATOR - END64; /* where it is when nothing stands before the file */
-    if (at < LOCATOR + END64 || memcmp(tail.p + *record, "PK\6\6", 4) != 0) {
-        if (where < begins || where - begins + END64 > at || memcmp(tail.p + (where - begins), "PK\6\6", 4) != 0)
+    if (at < LOCATOR + END64 || memcmp(tail.p + found, "PK\6\6", 4) != 0) {
+        if (where < begins || where - begins > at || at - (size_t)(where - begins) < END64 ||
+            memcmp(tail.p + (where - begins), "PK\6\6", 4) != 0)
             return false;
-        *record = (size_t)(where - begins);
+        found = (size_t)(where - begins);
     }
-    const char *p = tail.p + *record;
+    const char *p = tail.p + found;
+    *record = found;
     out->count = le64(p + 32);
     out->directory_n = le64(p + 40);
     out->directory = le64(p + 48);
@@ -168,13 +177,15 @@ static size_t read_entry(struct str rest, const struct arc_zip_end *end, struct 
     if (all > rest.n)
         return 0;
     f = (struct fields){le(p + 20, 4), le(p + 24, 4), le(p + 42, 4), dos_time(le(p + 12, 2), le(p + 14, 2))};
-    if (!read_extra(str_n(p + CENTRAL + name_n, extra_n), &f) || f.head > end->directory || f.stored > end->directory ||
-        f.size > INT64_MAX / 2)
+    if (!read_extra(str_n(p + CENTRAL + name_n, extra_n), &f) || f.head > end->directory - end->shift ||
+        f.stored > end->directory || f.size > INT64_MAX / 2)
         return 0;
     flags = le(p + 8, 2);
     method = le(p + 10, 2);
     mode = le(p + 38, 4) >> 16;
-    out->member = (struct arc_member){.name = without_lead(str_n(p + CENTRAL, name_n)),
+    out->name = str_n(p + CENTRAL, name_n);
+    out->code = method;
+    out->member = (struct arc_member){.name = without_lead(out->name),
                                       .head = f.head + end->shift,
                                       .stored = f.stored,
                                       .size = f.size,
@@ -212,6 +223,10 @@ enum err arc_zip_parse(struct str directory, const struct arc_zip_end *end, stru
         z.count++;
         directory = str_skip(directory, n);
     }
+    if (str_starts(directory, STR("PK\1\2"))) { /* programs would disagree about what is in it */
+        arc_zip_release(&z);
+        return refuse(why, "the central directory has more entries than the end record says");
+    }
     if (z.count)
         qsort_r(z.by_head, z.count, sizeof(*z.by_head), by_head, &z);
     *out = z;
@@ -225,13 +240,22 @@ void arc_zip_release(struct arc_zip *z)
     *z = (struct arc_zip){.entries = NULL};
 }
 
+size_t arc_zip_local_bytes(struct str head)
+{
+    return ZIP_LOCAL + le(head.p + 26, 2);
+}
+
 enum err arc_zip_local(struct arc_zip_entry *e, struct str head, char why[ARC_WHY_MAX])
 {
-    if (head.n < ZIP_LOCAL || memcmp(head.p, "PK\3\4", 4) != 0) {
+    if (head.n < ZIP_LOCAL || memcmp(head.p, "PK\3\4", 4) != 0 || head.n < arc_zip_local_bytes(head)) {
         snprintf(why, ARC_WHY_MAX, "there is no local header at byte %llu", (unsigned long long)e->member.head);
         return ERR_BAD_ARCHIVE;
     }
     e->member.offset = e->member.head + ZIP_LOCAL + le(head.p + 26, 2) + le(head.p + 28, 2);
+    /* what the header calls otherwise than the directory does would be another file to a program that reads from the front */
+    if ((le(head.p + 6, 2) & FLAG_ENCRYPTED) || le(head.p + 8, 2) != e->code ||
+        !str_eq(str_n(head.p + ZIP_LOCAL, le(head.p + 26, 2)), e->name))
+        e->is_member = false;
     return ERR_OK;
 }
 

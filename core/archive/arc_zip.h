@@ -29,6 +29,8 @@ MUST_USE enum err arc_zip_tail(struct str tail, uint64_t size, struct arc_zip_en
 
 struct arc_zip_entry {
     struct arc_member member; /* offset is 0 until arc_zip_local() */
+    struct str name;          /* as the directory has it */
+    uint32_t code;            /* compression method, APPNOTE 4.4.5 */
     bool is_member;
 };
 struct arc_zip {
@@ -40,7 +42,9 @@ struct arc_zip {
 MUST_USE enum err arc_zip_parse(struct str directory, const struct arc_zip_end *end, struct arc_zip *out,
                                 char why[ARC_WHY_MAX]);
 void arc_zip_release(struct arc_zip *z);
-/* `head`: the entry's local header, ZIP_LOCAL bytes or more. */
+/* Bytes of a local header that arc_zip_local() wants to see; `head` has ZIP_LOCAL or more. */
+size_t arc_zip_local_bytes(struct str head);
+/* `head`: the entry's local header up to its name. One that contradicts the directory makes the entry none of the members. */
 MUST_USE enum err arc_zip_local(struct arc_zip_entry *e, struct str head, char why[ARC_WHY_MAX]);
 /* Once all local headers are known: an index without an object. */
 MUST_USE enum err arc_zip_index(struct arc_zip *z, struct arc_index **out, char why[ARC_WHY_MAX]);

@@ -156,9 +156,13 @@ static void check_members(struct fixture *f, struct str key, struct arc_index *x
         arc_index_member(x, i, &m);
         assert_true(str_eq(m.name, name));
         assert_int_equal(m.size, size);
+        if (m.crc32 != crc)
+            print_error(STR_FMT ": " STR_FMT " has another sum\n", STR_ARG(key), STR_ARG(name));
         assert_int_equal(m.crc32, crc);
         assert_true(arc_index_find(x, name, &at, &found) && at <= i && str_eq(found.name, name));
         struct str all = read_member(f, key, x, i, 0, size);
+        if (crc_of(all) != crc)
+            print_error(STR_FMT ": " STR_FMT " has other content\n", STR_ARG(key), STR_ARG(name));
         assert_int_equal(crc_of(all), crc);
         if (size > 10) {
             struct str part = read_member(f, key, x, i, size / 3, size / 2);
