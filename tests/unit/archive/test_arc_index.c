@@ -75,6 +75,14 @@ static void on_done(struct call *c)
         w_.call.err;                                                                                                   \
     })
 
+static bool access_file(const struct fixture *f, const char *name)
+{
+    char path[400];
+
+    snprintf(path, sizeof(path), "%s/%s", f->dir, name);
+    return access(path, R_OK) == 0;
+}
+
 static struct str read_file(struct fixture *f, const char *name)
 {
     char path[400];
@@ -254,6 +262,57 @@ static void scans_do_not_depend_on_pieces(void **state)
     }
 }
 
+/* Where it is cut tells whether it can be seen: only between two entries it can't, what is there is all there then. */
+static void archives_that_are_cut_off_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct str bytes = read_file(f, "pax.tar");
+    struct arc_scan *s = arc_scan_new(ARC_TAR);
+    struct arc_index *whole, *x;
+    unsigned refused = 0;
+
+    assert_int_equal(arc_scan_feed(s, bytes.p, bytes.n), ERR_OK);
+    assert_int_equal(arc_scan_end(s, &whole), ERR_OK);
+    arc_scan_free(s);
+    for (size_t n = 0; n < whole->end; n += 512) {
+        bool between = false;
+        s = arc_scan_new(ARC_TAR);
+        for (uint32_t i = 0; i < whole->count; i++) {
+            struct arc_member m;
+            arc_index_member(whole, i, &m);
+            between = between || m.next == n;
+        }
+        assert_int_equal(arc_scan_feed(s, bytes.p, n), ERR_OK);
+        assert_int_equal(arc_scan_end(s, &x), between ? ERR_OK : ERR_BAD_ARCHIVE);
+        if (between)
+            arc_index_unref(x);
+        refused += !between;
+        arc_scan_free(s);
+    }
+    assert_true(refused > whole->end / 512 - 20);
+    arc_index_unref(whole);
+}
+
+/* Members behind the first block are unpacked from a block near them. */
+static void lz4_blocks_are_places_to_begin_at(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const blocks[] = {"blocks.tar.lz4", "nosum.tar.lz4"}, *const none[] = {"sums.tar.lz4",
+                                                                                              "linked.tar.lz4"};
+
+    for (size_t i = 0; i < 2 && access_file(f, blocks[i]); i++) {
+        struct arc_build_res res;
+        put(f, str_z(blocks[i]), read_file(f, blocks[i]));
+        assert_int_equal(build(f, str_z(blocks[i]), &res), ERR_OK);
+        assert_true(res.index->restart_count > 4);
+        arc_index_unref(res.index);
+        put(f, str_z(none[i]), read_file(f, none[i]));
+        assert_int_equal(build(f, str_z(none[i]), &res), ERR_OK);
+        assert_int_equal(res.index->restart_count, 1);
+        arc_index_unref(res.index);
+    }
+}
+
 /* Many members: bounded memory and time, and found by name. */
 static void a_million_members_fit(void **state)
 {
@@ -340,6 +399,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(archives_of_other_programs_are_read),
         cmocka_unit_test(scans_do_not_depend_on_pieces),
+        cmocka_unit_test(archives_that_are_cut_off_are_refused),
+        cmocka_unit_test(lz4_blocks_are_places_to_begin_at),
         cmocka_unit_test(a_million_members_fit),
         cmocka_unit_test(selections_match),
         cmocka_unit_test(formats_are_told),
