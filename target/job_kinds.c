@@ -12,8 +12,10 @@ const struct job_kind *const job_kinds[] = {
     &job_lru,
     &job_prefetch,
     &job_promote,
+    &job_dsort,
     &job_rebalance,
     &job_scrub,
+    &job_shard,
     NULL,
 };
 /* clang-format on */

@@ -56,8 +56,10 @@ extern const struct job_kind job_download;
 extern const struct job_kind job_lru;
 extern const struct job_kind job_prefetch, job_evict;
 extern const struct job_kind job_promote;
+extern const struct job_kind job_dsort;
 extern const struct job_kind job_rebalance;
 extern const struct job_kind job_scrub;
+extern const struct job_kind job_shard;
 
 /* ---- parts: job_part.c ---- */
 
