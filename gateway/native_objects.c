@@ -451,7 +451,11 @@ static enum step_next members_selected(struct op *op)
     if (e != ERR_OK)
         return op_fail(op, r->message.n ? e : native_fail(r, e, &r->bucket, r->object));
     r->type = arc_format_type(ARC_TAR);
-    r->answer = arc_pack_open(&(struct arc_pack_conf){
-        .loop = r->env->loop, .arcs = r->env->arcs, .format = ARC_TAR, .next = next_member, .arg = m});
+    r->answer = arc_pack_open(&(struct arc_pack_conf){.loop = r->env->loop,
+                                                      .store = r->env->s3->store,
+                                                      .arcs = r->env->arcs,
+                                                      .format = ARC_TAR,
+                                                      .next = next_member,
+                                                      .arg = m});
     return op_go(op, native_send);
 }

@@ -190,6 +190,8 @@ static enum step_next shard_put(struct op *op)
                                       .cond = COND_INIT,
                                       .body = arc_pack_open(&(struct arc_pack_conf){
                                           .loop = d->job.env->loop,
+                                          .store = d->job.env->all,
+                                          .cpu = d->job.env->cpu,
                                           .arcs = d->job.env->arcs,
                                           .format = d->map ? dsort_map_format(d->map, d->map_at) : d->spec.format,
                                           .next = pack_next,

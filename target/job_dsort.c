@@ -512,18 +512,31 @@ static enum step_next ds_content_read(struct op *op)
     return d->spec.continue_on_error ? leave(op) : op_fail(op, e);
 }
 
+/* The map may name the sample, or any file of it. */
+static bool find_in_map(struct dsort *d, struct str name, uint32_t *at)
+{
+    struct dsort_file f;
+    struct unpack u;
+
+    if (dsort_map_find(d->map, name, at))
+        return true;
+    unpack_init(&u, buf_str(&d->sample));
+    for (unsigned i = 0; i < d->sample_files && decode(&u, &f); i++)
+        if (dsort_map_find(d->map, f.name, at))
+            return true;
+    return false;
+}
+
 /* What the sample is sorted by. */
 static enum fate order_key(struct dsort *d, struct buf *key)
 {
     struct str name = sample_name(d);
-    struct dsort_file f = {.name = STR("")};
     struct digest md5;
     uint32_t at = 0;
     char be[8];
 
     if (d->map) {
-        if (!dsort_map_find(d->map, name, &at) &&
-            !(has_extension(d, STR(""), &f) && dsort_map_find(d->map, f.name, &at))) {
+        if (!find_in_map(d, name, &at)) {
             enum fate fate = missing(d, d->spec.key_map_missing, name);
             return fate == FATE_TAKE ? FATE_LEAVE : fate;
         }
