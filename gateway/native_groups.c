@@ -206,24 +206,6 @@ enum step_next native_evict_group(struct op *op)
     return e == ERR_OK ? begin(op, "evict-list") : op_fail(op, e);
 }
 
-/* Copies of remote objects go; the bucket stays, since what is not here any more can still be read. */
-enum step_next native_evict_bucket(struct op *op)
-{
-    struct native_request *r = NATIVE(op);
-    struct group *g;
-    enum err e = refuse_own(r);
-
-    if (e == ERR_OK && !native_query_bool(r, STR("keep_bck_md")))
-        e = native_error(r, ERR_NOT_IMPLEMENTED,
-                         "evict-remote-bck: forgetting the bucket itself is not implemented, keep_bck_md=true is");
-    if (e != ERR_OK)
-        return op_fail(op, e);
-    g = group_new(r);
-    native_job_begin(r, &g->job, "evict-list", r->bucket.found.id.name);
-    native_job_text(&g->job, "prefix", STR(""));
-    return op_go(op, group_run);
-}
-
 static void prefetch_options(struct native_request *r, struct group *g)
 {
     put_workers(r, g);

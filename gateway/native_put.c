@@ -2,7 +2,7 @@
 #include "gateway/native_object.h"
 #include "s3api/cond.h"
 
-step_fn native_put, native_patch, native_rename, native_check_lock; /* native_routes.def */
+step_fn native_put, native_patch, native_rename; /* native_routes.def */
 step_fn native_archput;
 
 enum { CUSTOM_MAX = 256 };
@@ -320,12 +320,5 @@ static enum step_next patch_done(struct op *op)
         return op_fail(op, native_error(r, ERR_CONFLICT, "the object changed meanwhile: try again"));
     if (op->call.err != ERR_OK)
         return op_fail(op, native_fail(r, op->call.err, &r->bucket, r->object));
-    return op_go(op, native_send);
-}
-
-/* ---- check-lock: readers never wait for writers here, so nothing is ever locked ---- */
-
-enum step_next native_check_lock(struct op *op)
-{
     return op_go(op, native_send);
 }
