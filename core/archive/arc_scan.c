@@ -142,18 +142,23 @@ static bool is_zero(const char *block)
     return true;
 }
 
-/* Old programs added signed bytes. */
+/* Old programs added signed bytes: each of 128 and more counts 256 less. The field itself counts as spaces. Plain loops, one for each
+ * sum: they are made of vector instructions, and this is most of what a small member costs. */
 static bool sum_is_right(const char *block)
 {
+    const unsigned char *p = (const unsigned char *)block;
+    uint32_t sum = 8 * ' ', high = 0;
     uint64_t said;
-    int64_t sum = 0, with_sign = 0;
 
-    for (int i = 0; i < BLOCK; i++) {
-        char c = i >= 148 && i < 156 ? ' ' : block[i];
-        sum += (unsigned char)c;
-        with_sign += (signed char)c;
+    for (int i = 0; i < BLOCK; i++)
+        sum += p[i];
+    for (int i = 0; i < BLOCK; i++)
+        high += p[i] >> 7;
+    for (int i = 148; i < 156; i++) {
+        sum -= p[i];
+        high -= p[i] >> 7;
     }
-    return number(block + 148, 8, &said) && ((int64_t)said == sum || (int64_t)said == with_sign);
+    return number(block + 148, 8, &said) && (said == sum || (int64_t)said == (int64_t)sum - 256 * (int64_t)high);
 }
 
 static struct str field(const char *p, size_t n)
