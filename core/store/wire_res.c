@@ -143,6 +143,7 @@ static void get_list_entry(struct unpack *u, struct list_entry *x)
 {
     uint32_t extra = wire_open(u, 8);
 
+    *x = (struct list_entry){.size = 0}; /* some of its fields are not on the wire */
     x->key = wire_get_str(u, KEY_MAX);
     x->is_prefix = unpack_bool(u);
     x->size = unpack_uint(u, OBJECT_SIZE_MAX);
