@@ -347,10 +347,10 @@ def test_the_native_api_tells_what_is_here(pair):
     own = f"own-native-{b}"
     pair.here.create_bucket(Bucket=own)
     assert native(pair.near, "DELETE", f"buckets/{own}", {"action": "evict-remote-bck"})[0] == 400
-    conf = json.loads(settings(pair.remote, b))
+    conf = {"sluice": json.loads(settings(pair.remote, b))}
     assert native(pair.near, "POST", f"buckets/{b}", {"action": "create-bck", "value": conf})[0] == 200
     assert pair.here.get_object(Bucket=b, Key="c")["Body"].read() == b"c"
-    conf["backend"]["endpoint"] = "nonsense"
+    conf["sluice"]["backend"]["endpoint"] = "nonsense"
     assert native(pair.near, "POST", f"buckets/x{b}", {"action": "create-bck", "value": conf})[0] == 400
 
 

@@ -2,7 +2,7 @@
 #include "gateway/native_object.h"
 #include "s3api/cond.h"
 
-step_fn native_put, native_patch, native_rename; /* native_routes.def */
+step_fn native_put, native_patch, native_rename, native_check_lock; /* native_routes.def */
 step_fn native_archput;
 
 enum { CUSTOM_MAX = 256 };
@@ -320,5 +320,18 @@ static enum step_next patch_done(struct op *op)
         return op_fail(op, native_error(r, ERR_CONFLICT, "the object changed meanwhile: try again"));
     if (op->call.err != ERR_OK)
         return op_fail(op, native_fail(r, op->call.err, &r->bucket, r->object));
+    return op_go(op, native_send);
+}
+
+/* ---- check-lock: readers never wait for writers, but for fetches from a remote bucket ---- */
+
+/* 200: nothing goes on with it; 423: a fetch, a write or a delete of a remote bucket's object does. */
+enum step_next native_check_lock(struct op *op)
+{
+    struct native_request *r = NATIVE(op);
+
+    if (r->env->backends && r->bucket.found.id.backend &&
+        backends_busy(r->env->backends, r->bucket.found.id.uid, r->object))
+        r->status = 423;
     return op_go(op, native_send);
 }

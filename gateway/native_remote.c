@@ -1,4 +1,4 @@
-/* What there is only for buckets with a remote bucket behind them: evicting a whole one, and whether an object is being fetched. */
+/* What there is only for buckets with a remote bucket behind them: evicting a whole one. */
 #include "gateway/native_request.h"
 
 struct evict {
@@ -51,14 +51,4 @@ static enum step_next evict_done(struct op *op)
     enum err e = op->call.err;
 
     return e == ERR_OK ? op_go(op, native_send) : op_fail(op, native_fail(r, e, &r->bucket, STR_NONE));
-}
-
-/* 200: nothing goes on with it; 423: a fetch, a write or a delete does. */
-enum step_next native_check_lock(struct op *op)
-{
-    struct native_request *r = NATIVE(op);
-
-    if (r->env->backends && backends_busy(r->env->backends, r->bucket.found.id.uid, r->object))
-        r->status = 423;
-    return op_go(op, native_send);
 }
