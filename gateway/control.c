@@ -203,12 +203,13 @@ static struct answer *answer_new(struct control *c, struct http_req *req, int st
     return a;
 }
 
-/* "ready" among the parameters, with or without a value. */
+/* "ready" (or AIStore's "readiness") among the parameters, with or without a value. */
 static bool asks_ready(struct str query)
 {
     while (query.n) {
         struct str one = str_split(&query, '&');
-        if (str_eq(str_split(&one, '='), STR("ready")))
+        struct str name = str_split(&one, '=');
+        if (str_eq(name, STR("ready")) || str_eq(name, STR("readiness")))
             return true;
     }
     return false;

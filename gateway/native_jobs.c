@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "gateway/native_batches.h"
+#include "gateway/native_steps.h"
 #include "store/map.h"
 
 enum { IDLE_MS = 10000, ERROR_MAX = 2048, TEXT_MAX = 33 << 20, NODES_MAX = 4 << 20, NODE_LIST_MAX = 4096 };
@@ -484,6 +485,5 @@ enum step_next native_get_cluster(struct op *op)
 
     if (native_jobs_asks(what))
         return op_go(op, native_jobs_query);
-    return op_fail(
-        op, native_error(r, ERR_NOT_IMPLEMENTED, "GET cluster: what=" STR_FMT " is not served here", STR_ARG(what)));
+    return op_go(op, native_cluster);
 }

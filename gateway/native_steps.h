@@ -10,6 +10,9 @@
 /* Goes on from native_list and native_head_bucket. */
 step_fn native_list_buckets, native_list_objects, native_info;
 
+/* Goes on from native_get_cluster: what=smap, cluster_config, ...; others answer 501. */
+step_fn native_cluster;
+
 /* A new id of a job or query, behind `before`: letters, digits, '-' and '_'. */
 struct str native_new_id(struct arena *a, const char *before);
 /* ERR_INVALID_ARGUMENT, told: the path goes on behind the bucket. */
