@@ -4,6 +4,14 @@
 #include "cli/command.h"
 #include "role.h"
 
+#define CLIENT_HELP                                                                                                    \
+    "Client options:\n"                                                                                                \
+    "  --endpoint URL, -e\n      The server; else SLUICE_ENDPOINT, AIS_ENDPOINT, AWS_ENDPOINT_URL, "                   \
+    "http://127.0.0.1:9000.\n"                                                                                         \
+    "  --token T\n      Else AIS_AUTHN_TOKEN, or one made of the access key and its secret: SLUICE_ACCESS_KEY and\n"   \
+    "      SLUICE_SECRET_KEY, AWS_*, ~/.aws/credentials.\n"                                                            \
+    "  --json, -j; --quiet, -q; --insecure; --ca-file FILE\n"
+
 static const struct command commands[] = {
     {"serve", "--data DIR [--data DIR2...] [OPTIONS]", "Run an object store on this machine.", NULL, true, role_serve},
     {"gateway", "--cluster-etcd URL... [OPTIONS]", "Serve S3 over the targets of a cluster.", NULL, true, role_gateway},
@@ -50,6 +58,50 @@ static const struct command commands[] = {
      "  wait ID\n      Until it has ended. Exit code 3 when it was stopped or something has failed.\n"
      "  --json\n      The same for programs.\n",
      true, command_job},
+    {"ls", "[BUCKET[/PREFIX]] [--recursive] [--archive] [--summary] [--bytes] [CLIENT OPTIONS]",
+     "List the buckets of a server, or what is in one.",
+     "  --recursive, -r\n      All that begins so, not one level.\n"
+     "  --archive, -a\n      Members of archives, too.\n"
+     "  --summary, -s\n      Count and size at the end.\n" CLIENT_HELP,
+     false, command_ls},
+    {"get", "BUCKET/KEY [FILE | DIR | -] [--recursive] [--offset N] [--length N] [--archpath M] [CLIENT OPTIONS]",
+     "Get objects, parts of them, or members of archives.",
+     "  --recursive, -r\n      All objects that begin so, below DIR.\n"
+     "  --offset N, --length N\n      A part of the object.\n"
+     "  --archpath M\n      A member of the archive.\n"
+     "  --archregx R [--archmode regexp|prefix|suffix|substr|wdskey]\n      The members that match, as a TAR.\n"
+     "  --workers N\n      Objects under way at a time with --recursive; 8.\n" CLIENT_HELP,
+     false, command_get},
+    {"cat", "BUCKET/KEY... [CLIENT OPTIONS]", "Write objects to standard output.", CLIENT_HELP, false, command_cat},
+    {"put", "FILE | DIR | - BUCKET[/KEY] [--recursive] [--archpath M [--append | --append-or-put]] [CLIENT OPTIONS]",
+     "Put files, directories or standard input.",
+     "  --recursive, -r\n      All files below DIR.\n"
+     "  --archpath M\n      The file becomes the member M of a new archive; --append: of the one that is there;\n"
+     "      --append-or-put: of the one that is there, or a new one.\n"
+     "  --workers N\n      Files under way at a time with --recursive; 8.\n" CLIENT_HELP,
+     false, command_put},
+    {"rm", "BUCKET/KEY... [--recursive [--yes]] [--template T] [CLIENT OPTIONS]", "Delete objects.",
+     "  --recursive, -r\n      All that begin so; of a whole bucket only with --yes.\n"
+     "  --template T\n      Names by template, s-{000..999}.tar.\n" CLIENT_HELP,
+     false, command_rm},
+    {"cp", "BUCKET/KEY BUCKET[/KEY] [--recursive] [--prepend P] [CLIENT OPTIONS]", "Copy objects within the store.",
+     "  --recursive, -r\n      All that begin so, by a job of the server.\n" CLIENT_HELP, false, command_cp},
+    {"archive", "create | ls | get | put | rm | shard ... [CLIENT OPTIONS]",
+     "Make archives, and work with what is in them.",
+     "  create BUCKET BUCKET/ARCHIVE --list A,B | --template T | --prefix P | --all\n"
+     "      The server puts objects together into one archive. --append-or-put, --include-src-bck, --base-name,\n"
+     "      --cont-on-err, --mime M, --no-wait.\n"
+     "  ls BUCKET/ARCHIVE\n      Its members.\n"
+     "  get BUCKET/ARCHIVE/MEMBER [FILE | -], put FILE BUCKET/ARCHIVE/MEMBER [--append | --append-or-put],\n"
+     "  rm BUCKET/ARCHIVE/MEMBER\n      One member.\n"
+     "  shard DIR BUCKET/shard-{000000..999999}.tar [--maxcount N] [--maxsize BYTES] [--shuffle SEED]\n"
+     "      Packs a local directory into shards on the way; files that differ in their extensions stay "
+     "together.\n" CLIENT_HELP,
+     false, command_archive},
+    {"token", "[--expires 24h]", "Print a bearer token for the native API.",
+     "  --expires T\n      How long it is valid: 30m, 24h, 7d.\n"
+     "      Made of SLUICE_ACCESS_KEY and SLUICE_SECRET_KEY, AWS_*, or ~/.aws/credentials.\n",
+     false, command_token},
     {"config", "[--print | --markdown] [OPTIONS]", "Print every option, its value and where it came from.",
      "  --print\n      As YAML that could be used as a file; the default.\n"
      "  --markdown\n      All options with their defaults as a documentation page.\n",

@@ -30,12 +30,20 @@ int command_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool command_switch(int *argc, char **argv, const char *name);
 
 /* Commands that live here: see the table in main.c. */
+int command_archive(int argc, char **argv);
 int command_bucket(int argc, char **argv);
+int command_cat(int argc, char **argv);
 int command_cluster(int argc, char **argv);
 int command_config(int argc, char **argv);
+int command_cp(int argc, char **argv);
 int command_disk(int argc, char **argv);
 int command_fsck(int argc, char **argv);
+int command_get(int argc, char **argv);
 int command_job(int argc, char **argv);
+int command_ls(int argc, char **argv);
+int command_put(int argc, char **argv);
+int command_rm(int argc, char **argv);
+int command_token(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 #endif

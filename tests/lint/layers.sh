@@ -32,7 +32,7 @@ owners='
 ^xxhash\.h           core/base/hash\.c
 ^isa-l               core/base/(hash|crc64)\.c|core/store/erasure(_coder)?\.c|core/archive/arc_encode\.c
 ^libxml/             core/base/xml\.c
-^curl/               core/http/client\.c
+^curl/               core/http/client\.c|cli/web\.c
 ^archive(_entry)?\.h core/archive/arc_[a-z_]*\.c|tests/unit/archive/test_arc_[a-z_]*\.c
 ^(zlib|zstd|lz4(frame)?)\.h core/archive/arc_[a-z_]*\.c
 ^pcre2\.h             core/archive/arc_select\.c
