@@ -66,7 +66,8 @@ class Server:
         return args + self.extra
 
     def start(self, wait: float = 60.0) -> "Server":
-        env = {**os.environ, "SLUICE_ACCESS_KEY": ACCESS_KEY, "SLUICE_SECRET_KEY": SECRET_KEY,
+        around = {k: v for k, v in os.environ.items() if k != "SLUICE_REDUNDANCY"}  # which only a cluster can keep
+        env = {**around, "SLUICE_ACCESS_KEY": ACCESS_KEY, "SLUICE_SECRET_KEY": SECRET_KEY,
                "SLUICE_DOMAINS": "s3.localhost", **self.env}
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log, env=env, cwd=self.home)

@@ -393,11 +393,13 @@ static void on_tick(struct timer *t)
 {
     struct engine *g = CONTAINER(t, struct engine, tick);
 
+    if (g->jobs.closing && is_quiet(g)) { /* without a timer: the engine is freed before the loop */
+        loop_stop(g->jobs.env.loop);
+        return;
+    }
     timer_set(g->jobs.env.loop, &g->tick, TICK_MS);
     if (!g->jobs.closing)
         scan_if_due(g, save_all(g));
-    else if (is_quiet(g))
-        loop_stop(g->jobs.env.loop);
 }
 
 void jobs_look_soon(struct jobs *j)
