@@ -23,6 +23,7 @@ struct dsort_map {
     struct template *templates;
     enum arc_format *formats;
     uint32_t count;
+    struct str extension; /* of shards without one; while reading */
     struct entry **table;
     size_t table_n; /* a power of two */
     struct pattern *patterns;
@@ -78,9 +79,11 @@ static enum err add_name(struct dsort_map *m, struct str name, uint32_t at, char
 static enum err add_template(struct dsort_map *m, struct str text, char why[DSORT_WHY_MAX])
 {
     struct template t;
-    enum err e = template_parse(&m->arena, arena_str(&m->arena, text), &t, why);
+    struct str ext = arc_format_of_name(text) == ARC_NONE ? m->extension : STR("");
+    enum err e;
 
-    if (e != ERR_OK)
+    text = arena_printf(&m->arena, STR_FMT STR_FMT, STR_ARG(text), STR_ARG(ext));
+    if ((e = template_parse(&m->arena, text, &t, why)) != ERR_OK)
         return e;
     m->formats[m->count] = arc_format_of_name(text);
     if (m->formats[m->count] == ARC_NONE) {
@@ -144,15 +147,16 @@ static enum err read_lines(struct dsort_map *m, struct str text, struct str sepa
     return e;
 }
 
-enum err dsort_map_read(struct str text, struct str separator, struct dsort_map **out, char why[DSORT_WHY_MAX])
+enum err dsort_map_read(struct str text, const struct dsort_spec *spec, struct dsort_map **out, char why[DSORT_WHY_MAX])
 {
     const struct js_bounds bounds = {DSORT_MAP_MAX, KEY_MAP_NODES_MAX};
     struct dsort_map *m = NEW(struct dsort_map);
     struct arena tree = ARENA_INIT;
-    struct str trimmed = str_trim(text);
+    struct str trimmed = str_trim(text), separator = spec->key_map_separator;
     struct doc *root;
     enum err e;
 
+    m->extension = spec->key_map_extension;
     m->templates = mem_new(DSORT_MAP_TEMPLATES_MAX * sizeof(*m->templates));
     m->formats = mem_new(DSORT_MAP_TEMPLATES_MAX * sizeof(*m->formats));
     for (m->table_n = BUCKETS_MIN; m->table_n < text.n / 16; m->table_n *= 2)

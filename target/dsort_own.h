@@ -99,8 +99,9 @@ void dsort_save(struct dsort *d);
 /* ---- external key maps: dsort_map.c ---- */
 
 enum { DSORT_MAP_MAX = 64 << 20, DSORT_MAP_TEMPLATES_MAX = 10000 };
-/* From JSON {"template":["name or expression", ...]} or lines of "name<separator>template". ERR_INVALID_ARGUMENT and a sentence. */
-MUST_USE enum err dsort_map_read(struct str text, struct str separator, struct dsort_map **out,
+/* From JSON {"template":["name or expression", ...]} or lines of "name<separator>template". A template without an archive's
+ * extension gets the specification's. ERR_INVALID_ARGUMENT and a sentence. */
+MUST_USE enum err dsort_map_read(struct str text, const struct dsort_spec *spec, struct dsort_map **out,
                                  char why[DSORT_WHY_MAX]);
 void dsort_map_free(struct dsort_map *m);
 /* Which template a sample belongs to. False: none. */

@@ -116,6 +116,7 @@ static void read_output(struct reading *r, struct arena *a, struct dsort_spec *o
     out->output = text(r, "output");
     out->key_map = text(r, "key_map");
     out->key_map_separator = text(r, "key_map_separator");
+    out->key_map_extension = text(r, "key_map_extension");
     out->size = number(r, "size", INT64_MAX);
     out->count = number(r, "count", DSORT_COUNT_MAX);
     out->memory = number(r, "memory", UINT64_C(1) << 40);

@@ -6,7 +6,8 @@
  *           "content_extension": ".cls", "content_type": "int" | "float" | "string";
  *           "sample_key": "full_name" | "base_name" | a regular expression whose match is the key;
  *           "extensions": [".jpg", ...], "missing_extension": "ignore" | "warn" | "abort" | "exclude";
- *           "key_map": key of an object in the source bucket (ekm), "key_map_separator": "\t", "key_map_missing": "abort" | "ignore" | "warn";
+ *           "key_map": key of an object in the source bucket (ekm), "key_map_separator": "\t", "key_map_missing": "abort" | "ignore" | "warn",
+ *           "key_map_extension": ".tar", of the map's shards without one;
  *           "continue_on_error": bool, "dry_run": bool, "memory": bytes, "node"}
  * Owns     texts borrow from the spec.
  * Errors   ERR_INVALID_ARGUMENT with a sentence that names the member.
@@ -42,7 +43,7 @@ struct dsort_spec {
     struct str extensions[DSORT_EXTENSIONS_MAX];
     unsigned extension_count;
     enum dsort_missing missing, key_map_missing;
-    struct str key_map, key_map_separator;
+    struct str key_map, key_map_separator, key_map_extension;
 };
 MUST_USE enum err dsort_spec_read(struct arena *a, const struct doc *spec, bool from_objects, struct dsort_spec *out,
                                   char why[DSORT_WHY_MAX]);

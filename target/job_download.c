@@ -141,6 +141,7 @@ static void finish(struct download *d)
     timer_cancel(job->env->loop, &d->look);
     http_client_free(d->client);
     buf_release(&d->link);
+    job->note[0] = 0;
     job_end(job, state);
 }
 

@@ -171,7 +171,7 @@ static enum step_next ds_map_read(struct op *op)
 {
     struct dsort *d = of(op);
     char why[DSORT_WHY_MAX] = "the key map";
-    enum err e = dsort_map_read(str_n(d->map_text, d->map_got), d->spec.key_map_separator, &d->map, why);
+    enum err e = dsort_map_read(str_n(d->map_text, d->map_got), &d->spec, &d->map, why);
 
     return e == ERR_OK ? op_go(op, ds_collect) : op_fail(op, give_up(d, why, e));
 }

@@ -206,7 +206,6 @@ void job_end(struct job *job, enum job_state state)
                  (unsigned long long)job->failed, (unsigned long long)job->skipped, (unsigned long long)job->bytes);
     p->state = state;
     p->ended_ms = state == JOB_RUNNING ? 0 : job_now_ms();
-    job->note[0] = 0;
     if (p->jobs->closing) {
         p->saved_sum = p->saved_ns = 0;
         part_save(p); /* the last time, without waiting for the answer of one that goes on */

@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import time
 
 from crowded import BUCKET, Run  # first: it knows where the others are
@@ -119,8 +120,12 @@ def scrub(args) -> str:
         flip(run.cluster.home / "t0")
         victim.start()
         run.wait_up()
-        job_id = run.cluster.job("start", "scrub").stdout.strip()
-        assert run.cluster.job("start", "scrub").returncode == 1, "two scrubs at once"
+        victim.signal(signal.SIGSTOP)  # or it is done before another one is asked for
+        try:
+            job_id = run.cluster.job("start", "scrub").stdout.strip()
+            assert run.cluster.job("start", "scrub").returncode == 1, "two scrubs at once"
+        finally:
+            victim.signal(signal.SIGCONT)
         run.cluster.targets[1].kill()
         run.cluster.targets[1].start()
         r = run.cluster.job("wait", job_id)
