@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import archives
 import peers
 
 rows: list[tuple[str, str, str, str, str]] = []
@@ -368,6 +369,8 @@ def bench_hop(args, home):
 
 
 BENCHES = {"get": bench_get, "put-large": bench_put_large, "put-small": bench_put_small, "list": bench_list, "memory": bench_memory, "hop": bench_hop}
+BENCHES |= {name: lambda args, home, run=run: run(args, home, row, spread, median) for name, run in archives.BENCHES.items()}
+DOCS = {name: run.__doc__ for name, run in archives.BENCHES.items()}
 
 
 def machine():
@@ -382,13 +385,14 @@ def main():
     p.add_argument("--runs", type=int, default=5)
     p.add_argument("--seconds", type=int, default=3)
     p.add_argument("--fill-seconds", type=int, default=150)
+    p.add_argument("--objects", type=int, default=100000, help="that are put into an archive")
     p.add_argument("--client-mib", type=int, default=1024)
     p.add_argument("--dir", default=None, help="where data goes (default: the system's temporary directory)")
     p.add_argument("--write", help="a Markdown file to write the table to")
     args = p.parse_args()
     for name in args.names or BENCHES:
         home = Path(tempfile.mkdtemp(prefix="sluice-bench-", dir=args.dir))
-        print(f"--- {name}: {BENCHES[name].__doc__.splitlines()[0]}", flush=True)
+        print(f"--- {name}: {(BENCHES[name].__doc__ or DOCS[name]).splitlines()[0]}", flush=True)
         try:
             BENCHES[name](args, home)
         finally:

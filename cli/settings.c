@@ -66,7 +66,7 @@ static const struct config_option options[] = {
     {"store.inline_max", CONFIG_SIZE, F(store.inline_max), "16KiB",
      "Objects up to this size live in the index instead of a file of their own.", .max = 65536},
     {"store.cache_bytes", CONFIG_SIZE, F(store.cache_bytes), "64MiB", "Memory for hot records and small bodies."},
-    {"store.index_cache_bytes", CONFIG_SIZE, F(store.index_cache_bytes), "64MiB", "Memory for blocks of the index.",
+    {"store.index_cache_bytes", CONFIG_SIZE, F(store.index_cache_bytes), "256MiB", "Memory for blocks of the index.",
      .min = 1 << 20},
     {"store.open_files_max", CONFIG_COUNT, F(store.open_files_max), "4096", "Content files kept open for reading.",
      .min = 16},

@@ -19,7 +19,7 @@ struct local_conf {
     enum durability durability;
     uint32_t inline_max;        /* bytes: objects up to this live in the index; default 16384 */
     uint64_t cache_bytes;       /* hot records and small bodies; default 64 MiB */
-    uint64_t index_cache_bytes; /* RocksDB block cache; default 64 MiB */
+    uint64_t index_cache_bytes; /* RocksDB block cache; default 256 MiB */
     uint32_t open_files_max;    /* cached segment descriptors; default 4096 */
     uint32_t full_percent;      /* writes are refused with ERR_NO_SPACE when a disk is fuller; default 97 */
     uint32_t high_percent;      /* logged and shown as a metric beyond; default 90 */
@@ -30,7 +30,7 @@ struct local_conf {
 };
 #define LOCAL_CONF_DEFAULT                                                                                             \
     {                                                                                                                  \
-        .durability = DURABILITY_SYNC, .inline_max = 16384, .cache_bytes = 64u << 20, .index_cache_bytes = 64u << 20,  \
+        .durability = DURABILITY_SYNC, .inline_max = 16384, .cache_bytes = 64u << 20, .index_cache_bytes = 256u << 20,  \
         .open_files_max = 4096, .full_percent = 97, .high_percent = 90, .orphan_grace_s = 3600                         \
     }
 

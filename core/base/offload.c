@@ -14,7 +14,8 @@ struct offload {
     pthread_cond_t wake;
     struct { /* guarded by lock */
         struct offload_task *head, **tail;
-        size_t queued, running;
+        size_t queued, running, idle;
+        bool waking; /* a thread was signalled and has not looked yet */
         bool stop;
     } locked;
     atomic_bool crowded; /* locked.queued > 0, for those who only glance */
@@ -24,13 +25,27 @@ struct offload {
     pthread_t threads[];
 };
 
+/* One thread wakes up at a time and wakes the next when there is more: of many short tasks posted at once the first thread does most,
+ * and whoever posts them pays for one wake-up. Call with the lock held. */
+static void wake_one(struct offload *o)
+{
+    if (!o->locked.head || o->locked.idle == 0 || o->locked.waking)
+        return;
+    o->locked.waking = true;
+    pthread_cond_signal(&o->wake);
+}
+
 static struct offload_task *take(struct offload *o)
 {
     struct offload_task *t;
 
     pthread_mutex_lock(&o->lock);
-    while (!o->locked.head && !o->locked.stop)
+    while (!o->locked.head && !o->locked.stop) {
+        o->locked.idle++;
         pthread_cond_wait(&o->wake, &o->lock);
+        o->locked.idle--;
+        o->locked.waking = false;
+    }
     t = o->locked.head;
     if (t) {
         o->locked.head = t->next;
@@ -39,6 +54,7 @@ static struct offload_task *take(struct offload *o)
         o->locked.queued--;
         atomic_store_explicit(&o->crowded, o->locked.queued > 0, memory_order_relaxed);
         o->locked.running++;
+        wake_one(o);
     }
     pthread_mutex_unlock(&o->lock);
     return t;
@@ -117,7 +133,7 @@ void offload_run(struct offload *o, struct offload_task *t, enum err (*run)(stru
         o->locked.tail = &t->next;
         o->locked.queued++;
         atomic_store_explicit(&o->crowded, true, memory_order_relaxed);
-        pthread_cond_signal(&o->wake);
+        wake_one(o);
     }
     pthread_mutex_unlock(&o->lock);
     if (full)
