@@ -28,8 +28,11 @@ static void name_ourselves(struct role_s3 *s3, const struct role *r)
     snprintf(s3->node_id, sizeof(s3->node_id), "%08llx", (unsigned long long)hash_place(s->listen, 2) & 0xffffffff);
 }
 
-static void open_native(struct role_s3 *s3, const struct role *r)
+static enum err open_native(struct role_s3 *s3, const struct role *r, char why[ROLE_WHY_MAX])
 {
+    const char *keys = r->settings.tokens_keys.n ? r->settings.tokens_keys.p : NULL;
+    char reason[TOKEN_WHY_MAX];
+
     name_ourselves(s3, r);
     s3->shared = native_shared_new();
     s3->batches = arc_batches_new(&r->settings.batches);
@@ -39,6 +42,14 @@ static void open_native(struct role_s3 *s3, const struct role *r)
         token_key_of(s3->credentials.secret_key, s3->token_key);
         s3->native.token_key = str_n(s3->token_key, sizeof(s3->token_key));
     }
+    if (keys && token_public_open(keys, &s3->token_public, reason) != ERR_OK) {
+        snprintf(why, ROLE_WHY_MAX, "tokens.keys: %s: %s", keys, reason);
+        return ERR_INVALID_ARGUMENT;
+    }
+    s3->native.token_public = s3->token_public;
+    s3->native.token_issuer = r->settings.tokens_issuer;
+    s3->native.token_audience = r->settings.tokens_audience;
+    return ERR_OK;
 }
 
 enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, struct str dir, char why[ROLE_WHY_MAX])
@@ -60,14 +71,14 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
         return e;
     s3->meta = meta;
     s3->backends = backends_new(s3->buckets, r->io, r->cpu);
-    open_native(s3, r);
-    return ERR_OK;
+    return open_native(s3, r, why);
 }
 
 void role_s3_close(struct role_s3 *s3)
 {
     if (s3->shared)
         native_shared_free(s3->shared);
+    token_public_free(s3->token_public);
     backends_free(s3->backends);
     arc_batches_free(s3->batches);
     if (s3->buckets)

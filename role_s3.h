@@ -26,6 +26,7 @@ struct role_s3 {
     struct native_shared *shared;
     struct arc_batches *batches;
     uint8_t token_key[32];
+    struct token_public *token_public; /* NULL: none are configured */
     char cluster_id[17], node_id[9];
 };
 /* `dir` is where generated credentials are kept; empty: they are in the settings. Reads the clients' certificate too. */

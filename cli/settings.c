@@ -80,6 +80,11 @@ static const struct config_option options[] = {
      "Check block hashes before bytes leave; costs a read of the block for each range."},
     {"store.allow_missing", CONFIG_BOOL, F(store.allow_missing), "false",
      "Start even though a data directory that belongs to the server can't be used: it counts as disabled."},
+    {"tokens.keys", CONFIG_TEXT, F(tokens_keys), "",
+     "PEM file with public keys, RSA (RS256) or P-256 (ES256): who has a token signed by one of them is the owner at "
+     "`/v1`. Tokens of `sluice token` are always accepted."},
+    {"tokens.issuer", CONFIG_TEXT, F(tokens_issuer), "", "What such a token must say in `iss`; empty = anything."},
+    {"tokens.audience", CONFIG_TEXT, F(tokens_audience), "", "What such a token must say in `aud`; empty = anything."},
     {"archives.cache", CONFIG_SIZE, F(archives_cache), "256MiB",
      "Server and gateway: memory for the indexes of archives (docs/archives.md)."},
     {"batch.running_max", CONFIG_COUNT, F(batches.running_max), "64",

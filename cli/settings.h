@@ -27,6 +27,7 @@ struct settings {
     enum auth_mode auth;
     struct str access_key, secret_key, region;
     struct config_list domains;
+    struct str tokens_keys, tokens_issuer, tokens_audience;
     uint32_t threads, io_threads, cpu_threads; /* never 0 once loaded */
     uint32_t drain_timeout_ms;
     struct http_limits limits;

@@ -23,6 +23,7 @@ struct native_conf {
     uint64_t started_ns;                     /* wall clock */
     struct str promote_dirs;                 /* directories that may be promoted from, separated by ':'; empty: none */
     struct str token_key;                    /* of HS256 tokens, token_key_of() the secret; empty: none are accepted */
+    struct str token_issuer, token_audience; /* of those; empty: any */
     const struct token_public *token_public; /* whose RS256 and ES256 tokens are accepted; NULL: none's */
 };
 

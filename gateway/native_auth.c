@@ -10,10 +10,13 @@ static enum err refuse(struct native_request *r, const char *why)
     return native_error(r, ERR_ACCESS_DENIED, "not authenticated: %s", why);
 }
 
-/* Tokens of ours: signed with the secret of the access key that they name. */
+/* Tokens of ours, signed with what follows from the owner's secret, and those of an issuer whose public keys are configured. */
 static enum err check_token(struct native_request *r, struct str text)
 {
-    struct token_keys keys = {.hs256 = r->env->conf->token_key, .public_keys = r->env->conf->token_public};
+    struct token_keys keys = {.hs256 = r->env->conf->token_key,
+                              .public_keys = r->env->conf->token_public,
+                              .issuer = r->env->conf->token_issuer,
+                              .audience = r->env->conf->token_audience};
     char why[TOKEN_WHY_MAX];
     struct token t;
 
@@ -53,6 +56,8 @@ enum err native_auth(struct native_request *r)
 
     if (r->env->s3->conf->auth_none || is_open(r))
         return ERR_OK;
+    if (str_eq_nocase(header, STR("Bearer")))
+        return refuse(r, "the token is empty");
     if (header.n > 7 && str_starts_nocase(header, STR("Bearer ")))
         return check_token(r, str_trim(str_skip(header, 7)));
     return check_signature(r);

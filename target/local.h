@@ -30,7 +30,7 @@ struct local_conf {
 };
 #define LOCAL_CONF_DEFAULT                                                                                             \
     {                                                                                                                  \
-        .durability = DURABILITY_SYNC, .inline_max = 16384, .cache_bytes = 64u << 20, .index_cache_bytes = 256u << 20,  \
+        .durability = DURABILITY_SYNC, .inline_max = 16384, .cache_bytes = 64u << 20, .index_cache_bytes = 256u << 20, \
         .open_files_max = 4096, .full_percent = 97, .high_percent = 90, .orphan_grace_s = 3600                         \
     }
 

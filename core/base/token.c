@@ -2,6 +2,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/ecdsa.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -36,10 +37,10 @@ static bool is_usable(EVP_PKEY *k)
            (kind == EVP_PKEY_EC && EVP_PKEY_get_bits(k) == 256);
 }
 
-enum err token_public_new(struct str pem, struct token_public **out, char why[TOKEN_WHY_MAX])
+/* Takes `bio`. */
+static enum err read_keys(BIO *bio, struct token_public **out, char why[TOKEN_WHY_MAX])
 {
     struct token_public *p = NEW(struct token_public);
-    BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
     EVP_PKEY *k;
 
     while (bio && p->count < TOKEN_KEYS_MAX && (k = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL)) != NULL) {
@@ -52,6 +53,7 @@ enum err token_public_new(struct str pem, struct token_public **out, char why[TO
         return ERR_INVALID_ARGUMENT;
     }
     BIO_free(bio);
+    ERR_clear_error(); /* the end of the text is one */
     if (p->count == 0) {
         token_public_free(p);
         snprintf(why, TOKEN_WHY_MAX, "there is no public key in PEM form (BEGIN PUBLIC KEY)");
@@ -59,6 +61,22 @@ enum err token_public_new(struct str pem, struct token_public **out, char why[TO
     }
     *out = p;
     return ERR_OK;
+}
+
+enum err token_public_new(struct str pem, struct token_public **out, char why[TOKEN_WHY_MAX])
+{
+    return read_keys(BIO_new_mem_buf(pem.p, (int)pem.n), out, why);
+}
+
+enum err token_public_open(const char *path, struct token_public **out, char why[TOKEN_WHY_MAX])
+{
+    BIO *bio = BIO_new_file(path, "r");
+
+    if (bio)
+        return read_keys(bio, out, why);
+    ERR_clear_error();
+    snprintf(why, TOKEN_WHY_MAX, "cannot be read");
+    return ERR_NOT_FOUND;
 }
 
 void token_public_free(struct token_public *p)
@@ -169,6 +187,19 @@ static bool check_signature(const struct token_keys *keys, struct str alg, struc
     return false;
 }
 
+/* `aud` is one name or a list of them. */
+static bool is_for(const struct doc *payload, struct str audience)
+{
+    const struct doc *aud = doc_get(payload, STR("aud"));
+
+    if (!aud || aud->kind == DOC_SCALAR)
+        return aud && str_eq(aud->text, audience);
+    for (const struct doc *d = aud->kind == DOC_LIST ? aud->first : NULL; d; d = d->next)
+        if (d->kind == DOC_SCALAR && str_eq(d->text, audience))
+            return true;
+    return false;
+}
+
 static bool time_of(const struct doc *payload, struct str name, int64_t *out)
 {
     struct str s = text_of(payload, name);
@@ -200,6 +231,12 @@ enum err token_read(struct arena *a, struct str text, const struct token_keys *k
         return refuse(why, "the token's signature is not valid");
     if ((payload = decode_json(a, p.payload)) == NULL)
         return refuse(why, "the token is malformed");
+    if (!str_eq(text_of(head, STR("alg")), STR("HS256"))) {
+        if (keys->issuer.n && !str_eq(text_of(payload, STR("iss")), keys->issuer))
+            return refuse(why, "the token is of another issuer");
+        if (keys->audience.n && !is_for(payload, keys->audience))
+            return refuse(why, "the token is meant for somebody else");
+    }
     if (!time_of(payload, STR("exp"), &expires))
         return refuse(why, "the token never expires, which is not accepted");
     if (expires + TOKEN_SKEW_S <= now_s)

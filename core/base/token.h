@@ -20,11 +20,14 @@ enum { TOKEN_MAX = 16384, TOKEN_WHY_MAX = 128, TOKEN_SKEW_S = 60, TOKEN_KEYS_MAX
 struct token_public;
 /* From PEM texts: RSA (RS256; at least 2048 bits) and P-256 (ES256). ERR_INVALID_ARGUMENT with a sentence. */
 MUST_USE enum err token_public_new(struct str pem, struct token_public **out, char why[TOKEN_WHY_MAX]);
+/* The same from a file; ERR_NOT_FOUND when it can't be read. BLOCKING. */
+MUST_USE enum err token_public_open(const char *path, struct token_public **out, char why[TOKEN_WHY_MAX]);
 void token_public_free(struct token_public *p); /* NULL is legal */
 
 struct token_keys {
     struct str hs256;                       /* empty: none are accepted */
     const struct token_public *public_keys; /* NULL: none */
+    struct str issuer, audience; /* what tokens of public keys must say in `iss` and `aud`; empty: anything */
 };
 struct token {
     struct str subject;
