@@ -65,7 +65,8 @@ static const struct config_option options[] = {
      "How much of a refused body is read and dropped to keep the connection; beyond it the connection is closed."},
     {"store.inline_max", CONFIG_SIZE, F(store.inline_max), "16KiB",
      "Objects up to this size live in the index instead of a file of their own.", .max = 65536},
-    {"store.cache_bytes", CONFIG_SIZE, F(store.cache_bytes), "64MiB", "Memory for hot records and small bodies."},
+    {"store.cache_bytes", CONFIG_SIZE, F(store.cache_bytes), "0",
+     "Memory for hot records and small bodies; 0 = a sixteenth of the machine's or container's, 64MiB to 4GiB."},
     {"store.index_cache_bytes", CONFIG_SIZE, F(store.index_cache_bytes), "256MiB", "Memory for blocks of the index.",
      .min = 1 << 20},
     {"store.open_files_max", CONFIG_COUNT, F(store.open_files_max), "4096", "Content files kept open for reading.",
@@ -175,6 +176,44 @@ static uint32_t cores(void)
     return n > 0 ? (uint32_t)n : 1;
 }
 
+/* A number in a file of the kernel's; 0 when there is none. */
+static uint64_t number_in(const char *path)
+{
+    char text[32] = "";
+    FILE *f = fopen(path, "re");
+    uint64_t n = 0;
+
+    if (f && fgets(text, sizeof(text), f)) {
+        struct str line = str_z(text);
+        (void)str_to_u64(str_split(&line, '\n'), UINT64_MAX, &n); /* "max" is none */
+    }
+    if (f)
+        fclose(f);
+    return n;
+}
+
+/* What this process may use: the machine's, or less in a container (cgroups v2 and v1). */
+static uint64_t memory_bytes(void)
+{
+    static const char *const limits[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    uint64_t all = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+
+    for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++) {
+        uint64_t limit = number_in(limits[i]);
+        if (limit && limit < all)
+            all = limit;
+    }
+    return all;
+}
+
+static uint64_t cache_share(void)
+{
+    uint64_t share = memory_bytes() / 16;
+
+    return share < UINT64_C(64) << 20 ? UINT64_C(64) << 20 : share > UINT64_C(4) << 30 ? UINT64_C(4) << 30 : share;
+}
+
 enum err settings_load(struct settings *s, int argc, char **argv, char why[SETTINGS_WHY_MAX])
 {
     enum err e;
@@ -189,6 +228,8 @@ enum err settings_load(struct settings *s, int argc, char **argv, char why[SETTI
         s->threads = cores();
     if (s->cpu_threads == 0)
         s->cpu_threads = cores();
+    if (s->store.cache_bytes == 0)
+        s->store.cache_bytes = cache_share();
     log_setup(s->log_level, s->log_format == LOG_FORMAT_JSON);
     if (config_suspect(s->config))
         log_warn(STR_NONE, "variable is not an option", "name=%s", log_quote(str_z(config_suspect(s->config))));

@@ -28,7 +28,7 @@ struct settings {
     struct str access_key, secret_key, region;
     struct config_list domains;
     struct str tokens_keys, tokens_issuer, tokens_audience;
-    uint32_t threads, io_threads, cpu_threads; /* never 0 once loaded */
+    uint32_t threads, io_threads, cpu_threads; /* never 0 once loaded; nor is store.cache_bytes */
     uint32_t drain_timeout_ms;
     struct http_limits limits;
     struct str redundancy_text;
