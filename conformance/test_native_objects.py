@@ -213,6 +213,7 @@ def test_a_group_into_an_archive_and_more_into_it(client, bucket):
         assert client.job(job).wait(timeout=60).success
     for job in bucket.objects(obj_names=["obj-10", "obj-11"]).archive(archive_name="all.tar", allow_append=True):
         assert client.job(job).wait(timeout=60).success
+        assert client.job(job).status().err == ""
     assert untar(bucket.object("all.tar").get_reader().read_all()) == want
 
 

@@ -146,7 +146,7 @@ static enum step_next archive_write(struct op *op)
                                                 .body = a->body,
                                                 .check = &a->check,
                                                 .size_max = OBJECT_SIZE_MAX};
-        store_obj_splice(archive_store(a), &a->splice_req, &a->splice, op_call(op, archive_written));
+        store_obj_splice(archive_store(a), &a->splice_req, &a->splice, op_try(op, archive_written));
         return STEP_WAIT;
     }
     a->put_req = (struct obj_put_req){.arena = &a->arena,
@@ -164,9 +164,21 @@ static enum step_next archive_write(struct op *op)
     return STEP_WAIT;
 }
 
+/* Content that can't be changed in place, in several copies or slices, is refused before any of it was asked for. */
 static enum step_next archive_written(struct op *op)
 {
-    return op_go(op, archive_end);
+    struct archive *a = OP(op, struct archive);
+    struct source *body = a->body;
+
+    if (op->call.err == ERR_OK)
+        return op_go(op, archive_end);
+    if (op->call.err != ERR_NOT_IMPLEMENTED || !a->splices || a->begun)
+        return op_fail(op, op->call.err);
+    a->splices = false;
+    a->body = NULL;
+    a->closing = op_try(op, archive_write);
+    source_close(body);
+    return STEP_WAIT;
 }
 
 /* Waits for what the walk has under way, and for the report. */

@@ -26,6 +26,7 @@ struct archive {
     struct arcs_look_res old; /* index NULL: there is none, or it isn't appended to */
     uint32_t old_at;          /* members of it that were given: of what is written anew */
     bool splices;
+    bool begun; /* an entry was asked for */
     struct source *body;
     struct body_check check;
     struct obj_put_req put_req;

@@ -182,6 +182,7 @@ static void walk_next(void *arg, struct arc_entry *out, bool *end, struct call *
     struct archive *a = arg;
 
     *end = false;
+    a->begun = true;
     if (a->job.stopping || give_old(a, out)) {
         call_finish(call, a->job.stopping ? ERR_CANCELLED : ERR_OK);
         return;
