@@ -55,6 +55,7 @@ struct lookup {
     enum lookup_want want;
     struct hot *found; /* the caller's reference */
     struct offload_task task;
+    const struct hot *known; /* of lookup_check() */
 };
 /* `key` is borrowed until the lookup is done. */
 void lookup_init(struct lookup *u, struct local *l, struct mountpath *m, uint64_t bucket_uid, struct str key,
@@ -63,10 +64,16 @@ void lookup_init(struct lookup *u, struct local *l, struct mountpath *m, uint64_
 MUST_USE enum err lookup_now(struct lookup *u);
 /* On the io pool. */
 void lookup_run(struct lookup *u, struct call *call);
+/* Whether the record is still `known`; ERR_CONFLICT: another one is there. Nothing is found. */
+void lookup_check(struct lookup *u, const struct hot *known, struct call *call);
 
 /* Reads a part of what `h` (with its body) says. With a layout: nothing. */
 MUST_USE enum err local_source(struct local *l, struct mountpath *m, struct hot *h, uint64_t offset, uint64_t len,
                                struct source **out);
+
+/* Keeps the segments of `h` (with its body) from losing their names until extent_cache_let_go(); false: it has none. The list is of
+ * `arena`. Those of a record that was replaced earlier may be gone all the same: lookup_check() tells. */
+bool local_hold(struct local *l, const struct hot *h, struct extent_hold *hold, struct arena *arena);
 
 /* ---- changing a record, within a commit ---- */
 

@@ -71,22 +71,9 @@ static bool visit_is_stale(struct gate_visit *v)
 /* ---- entering ---- */
 
 /* The segments of a copy's source lose their names only after the visit. */
-static void hold_segments(struct gated *g, const struct record *r, const struct manifest *m)
+void gated_hold(struct gated *g, const struct hot *h)
 {
-    struct extent *list = arena_new(g->arena, (m->count + 1) * sizeof(*list));
-    size_t n = 0;
-
-    if (r->kind == BODY_SEGMENT)
-        list[n++] = (struct extent){.id = r->body, .len = r->info.size};
-    for (uint32_t i = 0; i < m->count; i++) {
-        struct manifest_part p;
-        manifest_part(m, i, &p);
-        if (!segment_id_is_zero(&p.segment))
-            list[n++] = (struct extent){.id = p.segment, .offset = p.offset, .len = p.end - manifest_start(m, i)};
-    }
-    if (n)
-        extent_cache_hold(g->local->extents, &g->hold, list, n);
-    g->holds = n > 0;
+    g->holds = local_hold(g->local, h, &g->hold, g->arena);
 }
 
 void gated_enter(struct gated *g, struct commit_gate *gate, struct hot **hot, struct call *call)
@@ -105,7 +92,8 @@ void gated_enter(struct gated *g, struct commit_gate *gate, struct hot **hot, st
         parts = arena_alloc(g->arena, count * sizeof(*parts));
     for (uint32_t i = 0; i < count; i++)
         manifest_part_info(&m, i, r->info.checksum.digest.alg, &parts[i]);
-    hold_segments(g, r, &m);
+    if (!g->holds)
+        gated_hold(g, *hot);
     g->hot = hot;
     g->visit = (struct gate_visit){.info = &r->info,
                                    .parts = parts,

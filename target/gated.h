@@ -28,6 +28,8 @@ struct gated { /* zeroed to begin with, but for the first group */
     struct offload_task task;
 };
 
+/* Before gated_enter(), which does it otherwise: keeps the content of `h`, of which all that will be committed consists. */
+void gated_hold(struct gated *g, const struct hot *h);
 /* `*hot`, with its body, is what will be committed; nobody else has it. */
 void gated_enter(struct gated *g, struct commit_gate *gate, struct hot **hot, struct call *call);
 /* Brings the time into *hot, or puts a record without content in its place. */

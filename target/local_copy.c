@@ -29,7 +29,7 @@ struct copy_op {
     bool submitted, streams;
 };
 
-static step_fn copy_start, copy_found, copy_stream, copy_prepared, copy_gated, copy_commit, copy_decided,
+static step_fn copy_start, copy_found, copy_stream, copy_prepared, copy_held, copy_gated, copy_commit, copy_decided,
     copy_end; /* in order */
 
 static enum step_next copy_start(struct op *op)
@@ -197,6 +197,20 @@ static enum step_next copy_prepared(struct op *op)
                               .bucket = c->req->bucket,
                               .key = c->req->key,
                               .arena = c->req->arena};
+    gated_hold(&c->gated, c->from);
+    lookup_check(&c->lookup, c->from, op_try(op, copy_held));
+    return STEP_WAIT;
+}
+
+/* Still the source's content, it is there for the visit. */
+static enum step_next copy_held(struct op *op)
+{
+    struct copy_op *c = OP(op, struct copy_op);
+
+    if (op->call.err == ERR_CONFLICT)
+        op->call.err = ERR_AGAIN;
+    if (op->call.err != ERR_OK)
+        return op_go(op, copy_decided);
     gated_enter(&c->gated, c->req->gate, &c->hot, op_try(op, copy_gated));
     return STEP_WAIT;
 }

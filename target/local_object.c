@@ -156,7 +156,8 @@ struct get_op {
     unsigned tries;
 };
 
-static step_fn get_lookup, get_found, get_open, get_opened, get_end; /* in order; get_end always runs */
+static step_fn get_lookup, get_found, get_open, get_checked, get_prepare, get_opened,
+    get_end; /* in order; get_end always runs */
 
 static struct source *manifest_source(struct mountpath *m, const struct extents_env *env, const struct manifest *mf,
                                       uint64_t offset, uint64_t len)
@@ -213,6 +214,28 @@ enum err local_source(struct local *l, struct mountpath *m, struct hot *h, uint6
     return ERR_CORRUPT; /* a size but no body */
 }
 
+bool local_hold(struct local *l, const struct hot *h, struct extent_hold *hold, struct arena *arena)
+{
+    struct manifest m = {0};
+    struct extent *list;
+    size_t n = 0;
+
+    if (h->rec.kind == BODY_MANIFEST && manifest_decode(h->body, &m) != ERR_OK)
+        return false; /* whoever reads it is told */
+    list = arena_new(arena, (m.count + 1) * sizeof(*list));
+    if (h->rec.kind == BODY_SEGMENT)
+        list[n++] = (struct extent){.id = h->rec.body, .len = h->rec.info.size};
+    for (uint32_t i = 0; i < m.count; i++) {
+        struct manifest_part p;
+        manifest_part(&m, i, &p);
+        if (!segment_id_is_zero(&p.segment))
+            list[n++] = (struct extent){.id = p.segment, .offset = p.offset, .len = p.end - manifest_start(&m, i)};
+    }
+    if (n)
+        extent_cache_hold(l->extents, hold, list, n);
+    return n > 0;
+}
+
 static enum step_next get_lookup(struct op *op)
 {
     struct get_op *g = OP(op, struct get_op);
@@ -240,12 +263,38 @@ static enum step_next get_found(struct op *op)
 static enum step_next get_open(struct op *op)
 {
     struct get_op *g = OP(op, struct get_op);
-    struct span span;
     enum err e =
         local_source(g->lookup.local, g->lookup.mountpath, g->hot, g->res->head.offset, g->res->head.len, &g->body);
 
     if (e != ERR_OK)
         return op_fail(op, e);
+    if (g->hot->rec.kind != BODY_MANIFEST)
+        return op_go(op, get_prepare);
+    lookup_check(&g->lookup, g->hot, op_try(op, get_checked));
+    return STEP_WAIT;
+}
+
+/* The body keeps its segments from now on. Those that it opens late may have been gone before: shared with what is there now, the
+ * first one says nothing of them. */
+static enum step_next get_checked(struct op *op)
+{
+    struct get_op *g = OP(op, struct get_op);
+    enum err e = op->call.err;
+
+    if (e == ERR_OK)
+        return op_go(op, get_prepare);
+    source_close(g->body);
+    g->body = NULL;
+    if (e != ERR_CONFLICT)
+        return op_fail(op, e);
+    return ++g->tries > GET_TRIES ? op_fail(op, ERR_BUSY) : op_go(op, get_lookup);
+}
+
+static enum step_next get_prepare(struct op *op)
+{
+    struct get_op *g = OP(op, struct get_op);
+    struct span span;
+
     source_peek(g->body, &span);
     if (span.kind != SPAN_WAIT)
         return op_go(op, get_end);

@@ -19,6 +19,8 @@ struct splice_op {
     struct call *whole;
     struct lookup lookup;
     struct hot *from; /* what is spliced */
+    struct extent_hold hold;
+    bool holds;
     struct splice_plan plan;
     struct body_check check; /* of what is written anew */
     struct ingest body, anew;
@@ -33,8 +35,8 @@ struct splice_op {
 };
 
 /* in order; splice_end always runs */
-static step_fn splice_start, splice_found, splice_body, splice_anew, splice_seal, splice_sealed, splice_gated,
-    splice_commit, splice_end;
+static step_fn splice_start, splice_found, splice_held, splice_body, splice_anew, splice_seal, splice_sealed,
+    splice_gated, splice_commit, splice_end;
 
 static enum step_next splice_start(struct op *op)
 {
@@ -68,7 +70,6 @@ static enum step_next splice_found(struct op *op)
 {
     struct splice_op *p = OP(op, struct splice_op);
     const struct obj_splice_req *req = p->req;
-    struct ingest *in = &p->body;
     enum err e = op->call.err;
 
     p->from = p->lookup.found;
@@ -85,6 +86,20 @@ static enum step_next splice_found(struct op *op)
         e = ERR_ENTITY_TOO_LARGE;
     if (e != ERR_OK)
         return op_fail(op, e);
+    p->holds = local_hold(p->local, p->from, &p->hold, req->arena);
+    if (!p->holds)
+        return op_go(op, splice_held);
+    lookup_check(&p->lookup, p->from, op_call(op, splice_held));
+    return STEP_WAIT;
+}
+
+/* The old content stays as long as it takes, although the body may come slowly, and even if the object is replaced. */
+static enum step_next splice_held(struct op *op)
+{
+    struct splice_op *p = OP(op, struct splice_op);
+    const struct obj_splice_req *req = p->req;
+    struct ingest *in = &p->body;
+
     ingest_prepare(p, in);
     in->body = req->body;
     in->check = req->check;
@@ -159,21 +174,15 @@ static enum step_next splice_body(struct op *op)
     in->check = &p->check;
     in->inline_max = p->plan.whole ? p->local->conf.inline_max : 0;
     in->size_max = anew_size(p);
-    ingest_run(in, op_try(op, splice_anew));
+    ingest_run(in, op_call(op, splice_anew));
     return STEP_WAIT;
 }
 
-/* The old content is gone when it was replaced meanwhile. */
 static enum step_next splice_anew(struct op *op)
 {
     struct splice_op *p = OP(op, struct splice_op);
-    enum err e = op->call.err;
 
-    if (e == ERR_NOT_FOUND)
-        e = ERR_CONFLICT;
-    if (e == ERR_OK && p->anew.size != anew_size(p))
-        e = ERR_CORRUPT;
-    return e == ERR_OK ? op_go(op, splice_seal) : op_fail(op, e);
+    return p->anew.size == anew_size(p) ? op_go(op, splice_seal) : op_fail(op, ERR_CORRUPT);
 }
 
 /* ---- the new record ---- */
@@ -382,6 +391,8 @@ static enum step_next splice_end(struct op *op)
         arena_defer(p->req->arena, hot_unref, hot_ref(p->hot));
         local_count_written(p->body.size);
     }
+    if (p->holds)
+        extent_cache_let_go(p->local->extents, &p->hold);
     sealing_end(&p->body_sealing, kept);
     sealing_end(&p->anew_sealing, kept);
     sealing_end(&p->desc, kept);

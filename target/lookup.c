@@ -87,3 +87,32 @@ void lookup_run(struct lookup *u, struct call *call)
 {
     offload_run(u->local->conf.io, &u->task, look_on_disk, call);
 }
+
+static enum err check(struct lookup *u, enum kv_tier tier)
+{
+    enum lookup_want want = u->want;
+
+    u->want = WANT_RECORD;
+    enum err e = look(u, tier);
+    u->want = want;
+    if (e == ERR_OK && !str_eq(u->found->raw, u->known->raw))
+        e = ERR_CONFLICT;
+    hot_unref(u->found);
+    u->found = NULL;
+    return e;
+}
+
+static enum err check_on_disk(struct offload_task *t)
+{
+    return check(CONTAINER(t, struct lookup, task), KV_DISK);
+}
+
+void lookup_check(struct lookup *u, const struct hot *known, struct call *call)
+{
+    u->known = known;
+    enum err e = check(u, KV_CACHED);
+    if (e == ERR_AGAIN)
+        offload_run(u->local->conf.io, &u->task, check_on_disk, call);
+    else
+        call_finish(call, e);
+}

@@ -105,6 +105,38 @@ class Appender(threading.Thread):
                 return  # killed
 
 
+class Reader(threading.Thread):
+    """Reads whole shards while they change: each is one version of them, to its end."""
+
+    def __init__(self, url, seed):
+        super().__init__(daemon=True)
+        self.native, self.rnd = Native(url), random.Random(seed)
+        self.read, self.ended, self.wrong, self.stopping = 0, None, [], False
+
+    def run(self):
+        while not self.stopping:
+            shard = f"s{self.rnd.randrange(SHARDS)}.tar"
+            try:
+                status, data = self.native.call("GET", f"/v1/objects/{BUCKET}/{shard}")
+                if status == 404:
+                    continue
+                if status != 200:
+                    self.wrong.append((status, data[:300]))
+                    break
+                with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+                    names = tar.getnames()
+                if len(set(names)) != len(names):
+                    self.wrong.append(f"{shard} has a member twice")
+                self.read += 1
+            except tarfile.TarError as e:
+                self.wrong.append(f"{shard}: {e}")
+                break
+            except (OSError, http.client.HTTPException) as e:
+                self.broke = repr(e)
+                break
+        self.ended = time.monotonic()
+
+
 def check(s3, appenders):
     """Every shard is a TAR that holds what was promised, nothing twice, and nothing else but what may have happened."""
     promised, gone, doubt, members = {}, set(), {}, 0
@@ -138,20 +170,24 @@ def kill(args) -> str:
     rnd = random.Random(args.seed)
     home = Path(tempfile.mkdtemp(prefix="sluice-appends-"))
     server = srv.Server(data=[home / "d1", home / "d2"], tls=False).start()
-    appenders, members = [], 0
+    appenders, members, read = [], 0, 0
     try:
         faults.s3_of(server).create_bucket(Bucket=BUCKET)
         for round_ in range(args.rounds):
             now = [Appender(server.http, f"r{round_}c{i}", args.seed + 100 * round_ + i) for i in range(6)]
+            reader = Reader(server.http, args.seed + round_)
             appenders += now
-            for a in now:
+            for a in (*now, reader):
                 a.start()
             time.sleep(rnd.uniform(0.5, 2.5))
+            killed = time.monotonic()
             server.kill()
-            for a in now:
+            for a in (*now, reader):
                 a.stopping = True
                 a.join()
                 assert not a.wrong, a.wrong
+            assert reader.ended >= killed, f"a reader was cut off: {reader.broke}"
+            read += reader.read
             server.start()
             members = check(faults.s3_of(server), appenders)
         assert server.stop() == 0
@@ -159,7 +195,7 @@ def kill(args) -> str:
         r = faults.fsck(server.data)
         assert r.returncode == 0, f"fsck: {r.stdout[-2000:]}{r.stderr[-2000:]}"
         acks = sum(len(a.promised) + 2 * len(a.gone) for a in appenders)
-        return f"{args.rounds} kills, {acks} acknowledged changes by 6 clients, {members} members in {SHARDS} archives"
+        return f"{args.rounds} kills, {acks} acknowledged changes by 6 clients, {members} members in {SHARDS} archives, read {read} times"
     finally:
         server.process and server.kill()
         server.clean()

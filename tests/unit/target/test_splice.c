@@ -248,6 +248,77 @@ static void a_lost_index_is_rebuilt(void **state)
     }
 }
 
+/* ---- a splice whose body comes late, of an object that is replaced meanwhile ---- */
+
+struct late {
+    struct source source;
+    struct call *reader;
+    size_t *n;
+    bool given;
+};
+
+static void late_read(struct source *s, void *buf, size_t len, size_t *n, struct call *c)
+{
+    struct late *l = CONTAINER(s, struct late, source);
+
+    assert_true(len > 0);
+    *n = 0;
+    if (l->given) {
+        call_finish(c, ERR_OK);
+        return;
+    }
+    memset(buf, 'x', 1);
+    l->reader = c;
+    l->n = n;
+}
+
+static void late_give(struct late *l)
+{
+    l->given = true;
+    *l->n = 1;
+    call_finish(l->reader, ERR_OK);
+}
+
+static void late_close(struct source *s)
+{
+    (void)s;
+}
+
+static void the_slower_one_is_told(void **state)
+{
+    static const struct source_ops ops = {.name = "late", .read = late_read, .close = late_close};
+    struct local_fixture *f = *state;
+    size_t size = 200000, piece = 20000;
+    char *p = test_content(size, 7);
+
+    assert_int_equal(t_put(f, 1, "k", str_n(p, size)), ERR_OK);
+    for (int i = 0; i < 60; i++) {
+        struct body_check check = {0};
+        struct late late = {.source = {&ops, 1}};
+        struct obj_splice_req req = {.arena = &f->arena,
+                                     .bucket = {1, STR("bucket"), f->redundancy},
+                                     .key = STR("k"),
+                                     .cond = cond_none(),
+                                     .body = &late.source,
+                                     .check = &check,
+                                     .size_max = OBJECT_SIZE_MAX};
+        struct obj_splice_res res;
+        struct waiting w;
+        assert_int_equal(t_splice(f, "k", size, 0, str_n(p, piece)), ERR_OK);
+        req.offset = size += piece;
+        store_obj_splice(f->store, &req, &res, wait_begin(f, &w));
+        while (!late.reader)
+            loop_turn(f->loop, 1000);
+        /* the last piece goes, the others stay, of which the slow one makes one every now and then */
+        assert_int_equal(t_splice(f, "k", size - piece, piece, str_n(p, piece)), ERR_OK);
+        mountpath_drain(fixture_disk(f, 0));
+        late_give(&late);
+        assert_int_equal(wait_end(f, &w), ERR_CONFLICT);
+        arena_release(&f->arena);
+    }
+    free(p);
+}
+
 /* ---- how many pieces, and how often bytes are written anew ---- */
 
 static struct hot *hot_of(const struct splice_pieces *pieces, uint64_t size)
@@ -367,6 +438,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_is_lost_or_left, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_index_is_rebuilt, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_slower_one_is_told, setup, teardown),
         cmocka_unit_test(appends_cost_what_they_append),
         cmocka_unit_test(cuts_all_over_stay_bounded),
         cmocka_unit_test(damaged_lists_are_refused),
