@@ -31,12 +31,12 @@ bench:
 	@bench/run
 
 fuzz:
-	@scripts/setup build test
+	@scripts/setup build fuzz
 	@scripts/fuzz $(SECONDS_PER_TARGET)
 
 # Everything random or long, much longer than in `make test`.
 soak:
-	@scripts/setup build test cluster
+	@scripts/setup build test docker fuzz cluster
 	@scripts/soak
 
 format:

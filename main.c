@@ -2,6 +2,7 @@
 #include <malloc.h>
 
 #include "cli/command.h"
+#include "etl/runtime.h"
 #include "role.h"
 
 #define CLIENT_HELP                                                                                                    \
@@ -58,6 +59,24 @@ static const struct command commands[] = {
      "  wait ID\n      Until it has ended. Exit code 3 when it was stopped or something has failed.\n"
      "  --json\n      The same for programs.\n",
      true, command_job},
+    {"etl",
+     "init FILE | create NAME -- COMMAND | list | show | logs | start | stop | rm NAME | view | bucket [CLIENT "
+     "OPTIONS]",
+     "Transforms of a server: make and look at them, use them for whole buckets.",
+     "  init FILE, init -\n      Makes the ETL of a specification, in YAML or JSON, or of a Kubernetes Pod.\n"
+     "  create NAME [--comm hpush|hpull|ws|io] [--image I] [--init-timeout T] [--object-timeout T] [--network] -- "
+     "COMMAND...\n"
+     "      Makes one without a file. --network: it may reach other hosts.\n"
+     "  list, show NAME, logs NAME [NODE]\n      All of them; one, and how it is at each node; what it wrote.\n"
+     "  stop NAME, start NAME, rm NAME\n      Ends its sidecars; starts them again; forgets it.\n"
+     "  view NEW BUCKET[/PREFIX] ETL... [--args TEXT] [--members]\n"
+     "      Makes a bucket that shows the objects of another as they are after the ETLs. --members: each member of\n   "
+     "   archives for itself.\n"
+     "  bucket FROM[/PREFIX] TO ETL... [--args TEXT] [--members] [--ext OLD=NEW] [--prepend P] [--dry-run] "
+     "[--continue] [--workers "
+     "N]\n"
+     "      Transforms all objects of a bucket into another, and waits.\n" CLIENT_HELP,
+     false, command_etl},
     {"ls", "[BUCKET[/PREFIX]] [--recursive] [--archive] [--summary] [--bytes] [CLIENT OPTIONS]",
      "List the buckets of a server, or what is in one.",
      "  --recursive, -r\n      All that begins so, not one level.\n"
@@ -85,7 +104,9 @@ static const struct command commands[] = {
      "  --template T\n      Names by template, s-{000..999}.tar.\n" CLIENT_HELP,
      false, command_rm},
     {"cp", "BUCKET/KEY BUCKET[/KEY] [--recursive] [--prepend P] [CLIENT OPTIONS]", "Copy objects within the store.",
-     "  --recursive, -r\n      All that begin so, by a job of the server.\n" CLIENT_HELP, false, command_cp},
+     "  --recursive, -r\n      All that begin so, by a job of the server.\n"
+     "  --prepend P\n      With --recursive: what the names of copies begin with.\n" CLIENT_HELP,
+     false, command_cp},
     {"archive", "create | ls | get | put | rm | shard ... [CLIENT OPTIONS]",
      "Make archives, and work with what is in them.",
      "  create BUCKET BUCKET/ARCHIVE --list A,B | --template T | --prefix P | --all\n"
@@ -107,6 +128,7 @@ static const struct command commands[] = {
      "  --markdown\n      All options with their defaults as a documentation page.\n",
      true, command_config},
     {"version", "", "Print the version.", NULL, false, command_version},
+    {"etl-shim", NULL, NULL, NULL, false, etl_shim_main},
 };
 
 enum { HEAP_STEP = 16 << 20 };

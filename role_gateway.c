@@ -3,7 +3,9 @@
 
 #include "base/mem.h"
 #include "cli/bucket.h"
+#include "etl/nodes.h"
 #include "role_cluster.h"
+#include "role_etl.h"
 #include "role_s3.h"
 #include "store/shard.h"
 
@@ -11,13 +13,17 @@ struct gate {
     struct role role;
     struct role_cluster cluster;
     struct role_s3 s3;
+    struct role_etl etl;
 };
 
 /* One loop's part. */
 struct lane {
     struct peer_pool *peers;
     struct store *shard;
+    struct store *kept;
     struct store *store;
+    struct etl_door *door;
+    struct arcs *below; /* over `kept`, for views' members */
     struct arcs *arcs;
     struct gateway *gateway;
 };
@@ -28,10 +34,16 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
     struct lane *l = NEW(struct lane);
 
     l->peers = role_cluster_peers(&g->cluster, loop);
-    l->shard = shard_store_new(&(struct shard_env){.remote = role_cluster_remote(&g->cluster, loop, l->peers)});
-    l->store = role_s3_backend(&g->s3, loop, l->shard, false);
+    struct remote_env remote = role_cluster_remote(&g->cluster, loop, l->peers);
+    l->shard = shard_store_new(&(struct shard_env){.remote = remote});
+    l->kept = backend_store_new(&(struct backend_env){g->s3.backends, loop, l->shard, false});
+    l->door = etl_nodes_door(&remote);
+    l->below = role_s3_arcs(&g->s3, &g->role, loop, l->kept);
+    l->store = role_etl_views(
+        &g->etl,
+        &(struct view_env){.loop = loop, .inner = l->kept, .door = l->door, .arcs = l->below, .cpu = g->role.cpu});
     l->arcs = role_s3_arcs(&g->s3, &g->role, loop, l->store);
-    l->gateway = role_s3_gateway(&g->s3, &g->role, loop, l->arcs, control);
+    l->gateway = role_s3_gateway(&g->s3, &g->role, loop, l->arcs, l->door, control);
     *handler = gateway_handler(l->gateway);
     return l;
 }
@@ -43,6 +55,9 @@ static void lane_close(void *lane)
     gateway_free(l->gateway);
     arcs_free(l->arcs);
     store_close(l->store);
+    arcs_free(l->below);
+    etl_door_close(l->door);
+    store_close(l->kept);
     store_close(l->shard);
     peer_pool_free(l->peers);
     free(l);
@@ -57,6 +72,22 @@ static enum err redundancy_fits(void *arg, struct redundancy r, char why[S3_WHY_
     return e;
 }
 
+/* Targets that are in the placement and alive. */
+static size_t sidecar_nodes(void *arg, struct arena *arena, const struct str **ids)
+{
+    struct members *members = ((struct gate *)arg)->cluster.members;
+    const struct map *map = members_map(members);
+    struct str *list = arena_new(arena, (map->node_count + 1) * sizeof(*list));
+    size_t n = 0;
+
+    for (size_t i = 0; i < map->node_count; i++)
+        if (map->nodes[i].state == NODE_ACTIVE && members_alive(members, map->nodes[i].id))
+            list[n++] = arena_str(arena, map->nodes[i].id);
+    map_release(map);
+    *ids = list;
+    return n;
+}
+
 static enum err gate_open(struct role *r, char why[ROLE_WHY_MAX])
 {
     struct gate *g = CONTAINER(r, struct gate, role);
@@ -65,8 +96,13 @@ static enum err gate_open(struct role *r, char why[ROLE_WHY_MAX])
     enum err e;
 
     if ((e = role_cluster_open(&g->cluster, r, STR_NONE, why)) != ERR_OK ||
-        (e = role_s3_open(&g->s3, r, g->cluster.meta, STR_NONE, why)) != ERR_OK)
+        (e = role_s3_open(&g->s3, r, g->cluster.meta, STR_NONE, why)) != ERR_OK ||
+        (e = role_etl_open(&g->etl, r, g->cluster.meta, g->s3.buckets, why)) != ERR_OK)
         return e;
+    g->etl.native.nodes = sidecar_nodes;
+    g->etl.native.arg = g;
+    g->s3.etl = &g->etl.native;
+    g->s3.etl_names = g->etl.names;
     g->s3.members = g->cluster.members;
     g->s3.conf.redundancy_fits = redundancy_fits;
     g->s3.conf.redundancy_arg = g;
@@ -86,6 +122,7 @@ static void gate_close(struct role *r)
     struct gate *g = CONTAINER(r, struct gate, role);
 
     role_cluster_close(&g->cluster);
+    role_etl_close(&g->etl);
     role_s3_close(&g->s3); /* nothing is told to the bucket directory any more */
 }
 

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "store/shard.h"
 #include "target/job_socket.h"
 
 const struct jobs_ops role_jobs_ops = {job_start, job_stop, job_look};
@@ -18,88 +17,47 @@ enum { INDEXES_MAX = 64 << 20 }; /* bytes of indexes of archives; jobs look into
 static void open_archives(struct role_jobs *j, const struct role *r, struct buckets *buckets)
 {
     j->archives = arc_cache_new(INDEXES_MAX);
-    j->arcs = arcs_new(&(struct arcs_env){j->loop, j->all, buckets, r->cpu, j->archives});
+    j->arcs = arcs_new(&(struct arcs_env){j->loop, j->stores.all, buckets, r->cpu, j->archives});
 }
 
-enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct local *local, struct moving *moving,
-                        struct redundant *redundant, struct buckets *buckets, char why[ROLE_WHY_MAX])
+enum err role_jobs_open(struct role_jobs *j, const struct role_jobs_env *env, char why[ROLE_WHY_MAX])
 {
-    struct role *r = c->role;
+    const struct role_stores_env *with = env->stores;
+    struct role *r = with->role;
     enum err e;
 
     j->loop = loop_new();
-    j->peers = role_cluster_peers(c, j->loop);
-    struct remote_env remote = role_cluster_remote(c, j->loop, j->peers);
-    j->mine = local_store(local, j->loop);
-    j->moving = moving_store(moving, &(struct moving_env){.mine = j->mine, .remote = remote});
-    j->wide = redundant_store(
-        redundant, &(struct redundant_env){.mine = j->mine, .single = j->moving, .remote = remote, .cpu = r->cpu});
-    j->shard = shard_store_new(&(struct shard_env){.remote = remote, .self = c->view.self, .mine = j->wide});
-    j->backends = backends_new(buckets, r->io, r->cpu);
-    j->all = backend_store_new(&(struct backend_env){j->backends, j->loop, j->shard, false});
-    open_archives(j, r, buckets);
+    role_stores_open(&j->stores, with, j->loop);
+    open_archives(j, r, env->buckets);
     e = jobs_open(&(struct job_env){.loop = j->loop,
-                                    .mine = j->mine,
-                                    .moving = j->moving,
-                                    .redundant = j->wide,
-                                    .engine = redundant,
+                                    .mine = j->stores.mine,
+                                    .moving = j->stores.moving,
+                                    .redundant = j->stores.wide,
+                                    .engine = with->redundant,
                                     .all = arcs_store(j->arcs),
-                                    .remote = remote,
-                                    .local = local,
-                                    .members = c->members,
+                                    .remote = j->stores.remote,
+                                    .local = with->local,
+                                    .members = with->cluster ? with->cluster->members : NULL,
                                     .arcs = j->arcs,
-                                    .buckets = buckets,
-                                    .meta = c->meta,
+                                    .door = j->stores.door,
+                                    .buckets = env->buckets,
+                                    .confs = env->confs,
+                                    .meta = env->meta,
                                     .io = r->io,
                                     .cpu = r->cpu,
-                                    .self = c->view.self,
+                                    .self = env->self,
                                     .began_ms = (uint64_t)clock_wall_ns() / 1000000,
                                     .promote_dirs = r->settings.promote_dirs,
                                     .bytes_per_s = r->settings.jobs_bandwidth,
                                     .space = space(&r->settings),
-                                    .download_private = r->settings.download_private},
-                  &j->jobs);
-    if (e != ERR_OK)
-        snprintf(why, ROLE_WHY_MAX, "cannot follow the jobs of the cluster (%s)", err_name(e));
-    return e;
-}
-
-enum err role_jobs_open_alone(struct role_jobs *j, const struct role_jobs_alone *alone, char why[ROLE_WHY_MAX])
-{
-    struct role *r = alone->role;
-    enum err e;
-
-    j->loop = loop_new();
-    j->mine = local_store(alone->local, j->loop);
-    j->all = backend_store_new(&(struct backend_env){alone->backends, j->loop, j->mine, true});
-    open_archives(j, r, alone->buckets);
-    e = jobs_open(&(struct job_env){.loop = j->loop,
-                                    .mine = j->mine,
-                                    .all = arcs_store(j->arcs),
-                                    .local = alone->local,
-                                    .arcs = j->arcs,
-                                    .buckets = alone->buckets,
-                                    .meta = alone->meta,
-                                    .io = r->io,
-                                    .cpu = r->cpu,
-                                    .self = alone->self,
-                                    .began_ms = (uint64_t)clock_wall_ns() / 1000000,
-                                    .promote_dirs = r->settings.promote_dirs,
-                                    .bytes_per_s = r->settings.jobs_bandwidth,
-                                    .space = space(&r->settings),
+                                    .lifecycle_day_s = (int64_t)r->settings.lifecycle_day_s,
                                     .download_private = r->settings.download_private},
                   &j->jobs);
     if (e != ERR_OK)
         snprintf(why, ROLE_WHY_MAX, "cannot follow the jobs (%s)", err_name(e));
-    else
-        j->socket = job_socket_start(alone->meta, r->settings.data.items[0]);
+    else if (!with->cluster)
+        j->socket = job_socket_start(env->meta, r->settings.data.items[0]);
     return e;
-}
-
-static void close_store(struct store *s)
-{
-    if (s)
-        store_close(s);
 }
 
 void role_jobs_close(struct role_jobs *j)
@@ -113,13 +71,6 @@ void role_jobs_close(struct role_jobs *j)
     if (j->arcs)
         arcs_free(j->arcs);
     arc_cache_free(j->archives);
-    close_store(j->all);
-    close_store(j->shard);
-    backends_free(j->backends);
-    close_store(j->wide);
-    close_store(j->moving);
-    store_close(j->mine);
-    if (j->peers)
-        peer_pool_free(j->peers);
+    role_stores_close(&j->stores);
     loop_free(j->loop);
 }

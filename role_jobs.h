@@ -7,37 +7,26 @@
 #ifndef SLUICE_ROLE_JOBS_H
 #define SLUICE_ROLE_JOBS_H
 
-#include "role_cluster.h"
-#include "store/backend.h"
+#include "role_stores.h"
 #include "target/job.h"
-#include "target/moving.h"
-#include "target/redundant.h"
 
 struct role_jobs {
     struct loop *loop;
-    struct peer_pool *peers;
-    struct store *mine, *moving, *wide, *shard, *all;
-    struct backends *backends; /* of a target: its own */
+    struct role_stores stores;
     struct arc_cache *archives;
     struct arcs *arcs;
     struct jobs *jobs;
     struct job_socket *socket; /* of one server: where `sluice job` speaks to it */
 };
-/* Once the target has joined. */
-MUST_USE enum err role_jobs_open(struct role_jobs *j, struct role_cluster *c, struct local *local,
-                                 struct moving *moving, struct redundant *redundant, struct buckets *buckets,
-                                 char why[ROLE_WHY_MAX]);
-/* The same for one server, without a cluster. Before requests are served. */
-struct role_jobs_alone {
-    struct role *role;
-    struct str self; /* what its part of a job is called */
+/* Of a target once it has joined; of one server before requests are served. */
+struct role_jobs_env {
+    const struct role_stores_env *stores;
+    struct str self; /* what this node's part of a job is called */
     struct meta *meta;
-    struct local *local;
     struct buckets *buckets;
-    struct backends *backends;
+    struct bucket_confs *confs;
 };
-MUST_USE enum err role_jobs_open_alone(struct role_jobs *j, const struct role_jobs_alone *alone,
-                                       char why[ROLE_WHY_MAX]);
+MUST_USE enum err role_jobs_open(struct role_jobs *j, const struct role_jobs_env *env, char why[ROLE_WHY_MAX]);
 /* For front ends: start, stop, look. */
 extern const struct jobs_ops role_jobs_ops;
 /* Before the cluster or meta is closed. Harmless when it was not opened. */

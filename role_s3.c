@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "cli/banner.h"
+#include "s3api/settings.h"
 #include "target/job.h"
 
 static enum err open_credentials(struct role_s3 *s3, struct role *r, struct str dir, char why[ROLE_WHY_MAX])
@@ -61,10 +62,15 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
     s3->archives = arc_cache_new(s->archives_cache);
     s3->conf = (struct s3api_conf){s->auth == AUTH_NONE, s->region, s->domains.items, s->domains.count, s->log_access};
     s3->conf.redundancy = s->redundancy;
+    s3->conf.lifecycle_day_s = s->lifecycle_day_s;
     if ((e = role_open_tls(r, 0, s->tls_cert, s->tls_key, why)) != ERR_OK)
         return e;
     if ((e = buckets_open(meta, &s3->buckets)) != ERR_OK) {
         snprintf(why, ROLE_WHY_MAX, "cannot open the bucket records (%s)", err_name(e));
+        return e;
+    }
+    if ((e = bucket_confs_open(meta, s3_doc_kinds, s3_doc_kind_count, &s3->confs)) != ERR_OK) {
+        snprintf(why, ROLE_WHY_MAX, "cannot open the documents of buckets (%s)", err_name(e));
         return e;
     }
     if (s->auth == AUTH_SIGNED && (e = open_credentials(s3, r, dir, why)) != ERR_OK)
@@ -81,6 +87,8 @@ void role_s3_close(struct role_s3 *s3)
     token_public_free(s3->token_public);
     backends_free(s3->backends);
     arc_batches_free(s3->batches);
+    if (s3->confs)
+        bucket_confs_close(s3->confs);
     if (s3->buckets)
         buckets_close(s3->buckets);
     if (s3->creds)
@@ -103,18 +111,13 @@ enum err role_s3_listen(struct role *r, const struct front_role *role, const str
     return front_open(&conf, &r->front, why);
 }
 
-struct store *role_s3_backend(const struct role_s3 *s3, struct loop *loop, struct store *inner, bool gates)
-{
-    return backend_store_new(&(struct backend_env){s3->backends, loop, inner, gates});
-}
-
 struct arcs *role_s3_arcs(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct store *store)
 {
     return arcs_new(&(struct arcs_env){loop, store, s3->buckets, r->cpu, s3->archives});
 }
 
 struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct arcs *arcs,
-                                struct control *control)
+                                struct etl_door *door, struct control *control)
 {
     static const struct jobs_ops jobs = {job_start, job_stop, job_look};
 
@@ -122,8 +125,10 @@ struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, 
                                                     .store = arcs_store(arcs),
                                                     .arcs = arcs,
                                                     .buckets = s3->buckets,
+                                                    .confs = s3->confs,
                                                     .creds = s3->creds,
                                                     .batches = s3->batches,
+                                                    .door = door,
                                                     .cpu = r->cpu,
                                                     .conf = &s3->conf},
                                              .native = {.meta = s3->meta,
@@ -133,6 +138,8 @@ struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, 
                                                         .members = s3->members,
                                                         .backends = s3->backends,
                                                         .conf = &s3->native,
+                                                        .etl = s3->etl,
+                                                        .etl_names = s3->etl_names,
                                                         .shared = s3->shared},
                                              .control = control});
 }

@@ -18,11 +18,14 @@ struct role_s3 {
     struct arc_cache *archives; /* indexes, for all lanes */
     struct credentials credentials;
     struct buckets *buckets;
+    struct bucket_confs *confs; /* their documents */
     struct backends *backends;
     struct s3api_conf conf;
     struct meta *meta;
     struct members *members; /* set by the role of a cluster, before the loops run */
     struct native_conf native;
+    const struct native_etl *etl; /* set by the role; NULL: none */
+    struct etl_names *etl_names;  /* the same */
     struct native_shared *shared;
     struct arc_batches *batches;
     uint8_t token_key[32];
@@ -37,13 +40,11 @@ void role_s3_close(struct role_s3 *s3);
 /* Opens the clients' listeners: r->front. */
 MUST_USE enum err role_s3_listen(struct role *r, const struct front_role *role, const struct control_role *control,
                                  char why[ROLE_WHY_MAX]);
-/* One loop's store as clients see it, buckets with a remote behind them included. `gates`: whether `inner` passes them. */
-struct store *role_s3_backend(const struct role_s3 *s3, struct loop *loop, struct store *inner, bool gates);
 /* One loop's archives in a store, which is not closed with them. arcs_free() goes before its store. */
 struct arcs *role_s3_arcs(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct store *store);
-/* One loop's front end over arcs_store(arcs). */
+/* One loop's front end over arcs_store(arcs); `door` may be NULL: no ETLs. */
 struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, struct loop *loop, struct arcs *arcs,
-                                struct control *control);
+                                struct etl_door *door, struct control *control);
 /* "sluice serves S3 at ..." and what to paste. */
 void role_s3_tell(const struct role_s3 *s3, const struct role *r);
 

@@ -7,7 +7,6 @@
 #include "cli/identity.h"
 #include "role_jobs.h"
 #include "role_s3.h"
-#include "target/local.h"
 
 struct serve {
     struct role role;
@@ -15,13 +14,14 @@ struct serve {
     struct local *local;
     struct meta *meta;
     struct role_s3 s3;
+    struct role_etl etl;
+    struct role_stores_env stores;
     struct role_jobs jobs;
 };
 
 /* One loop's part. */
 struct lane {
-    struct store *local;
-    struct store *store;
+    struct role_stores stores;
     struct arcs *arcs;
     struct gateway *gateway;
 };
@@ -31,10 +31,9 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
     struct serve *v = arg;
     struct lane *l = NEW(struct lane);
 
-    l->local = local_store(v->local, loop);
-    l->store = role_s3_backend(&v->s3, loop, l->local, true);
-    l->arcs = role_s3_arcs(&v->s3, &v->role, loop, l->store);
-    l->gateway = role_s3_gateway(&v->s3, &v->role, loop, l->arcs, control);
+    role_stores_open(&l->stores, &v->stores, loop);
+    l->arcs = role_s3_arcs(&v->s3, &v->role, loop, l->stores.all);
+    l->gateway = role_s3_gateway(&v->s3, &v->role, loop, l->arcs, l->stores.door, control);
     *handler = gateway_handler(l->gateway);
     return l;
 }
@@ -45,8 +44,7 @@ static void lane_close(void *lane)
 
     gateway_free(l->gateway);
     arcs_free(l->arcs);
-    store_close(l->store);
-    store_close(l->local);
+    role_stores_close(&l->stores);
     free(l);
 }
 
@@ -74,6 +72,36 @@ static enum err redundancy_fits(void *arg, struct redundancy r, char why[S3_WHY_
     return bucket_fits_machine(((struct serve *)arg)->role.settings.data.count, r, why);
 }
 
+static size_t sidecar_nodes(void *arg, struct arena *arena, const struct str **ids)
+{
+    *ids = &((const struct serve *)arg)->id;
+    (void)arena;
+    return 1;
+}
+
+/* ETLs, then the jobs that may use them. */
+static enum err open_work(struct serve *v, char why[ROLE_WHY_MAX])
+{
+    struct role *r = &v->role;
+    enum err e;
+
+    v->stores = (struct role_stores_env){.role = r,
+                                         .local = v->local,
+                                         .backends = v->s3.backends,
+                                         .buckets = v->s3.buckets,
+                                         .archives = v->s3.archives,
+                                         .etl = &v->etl};
+    if ((e = role_etl_open(&v->etl, r, v->meta, v->s3.buckets, why)) != ERR_OK ||
+        (e = role_etl_run(&v->etl, &v->stores, v->s3.buckets, v->id, why)) != ERR_OK)
+        return e;
+    v->etl.native.nodes = sidecar_nodes;
+    v->etl.native.arg = v;
+    v->s3.etl = &v->etl.native;
+    v->s3.etl_names = v->etl.names;
+    return role_jobs_open(&v->jobs, &(struct role_jobs_env){&v->stores, v->id, v->meta, v->s3.buckets, v->s3.confs},
+                          why);
+}
+
 static enum err serve_open(struct role *r, char why[ROLE_WHY_MAX])
 {
     struct serve *v = CONTAINER(r, struct serve, role);
@@ -82,9 +110,7 @@ static enum err serve_open(struct role *r, char why[ROLE_WHY_MAX])
 
     if ((e = open_data(v, why)) != ERR_OK ||
         (e = role_s3_open(&v->s3, r, v->meta, r->settings.data.items[0], why)) != ERR_OK ||
-        (e = role_jobs_open_alone(&v->jobs,
-                                  &(struct role_jobs_alone){r, v->id, v->meta, v->local, v->s3.buckets, v->s3.backends},
-                                  why)) != ERR_OK)
+        (e = open_work(v, why)) != ERR_OK)
         return e;
     v->s3.conf.redundancy_fits = redundancy_fits;
     v->s3.conf.redundancy_arg = v;
@@ -101,8 +127,10 @@ static void serve_close(struct role *r)
     struct serve *v = CONTAINER(r, struct serve, role);
 
     role_jobs_close(&v->jobs);
+    role_etl_stop(&v->etl);
     if (v->meta)
         meta_close(v->meta);
+    role_etl_close(&v->etl);
     role_s3_close(&v->s3);
     if (v->local)
         local_close(v->local);

@@ -7,9 +7,11 @@
 #include "base/mem.h"
 #include "cli/identity.h"
 #include "role_jobs.h"
-#include "target/local.h"
-#include "target/redundant.h"
+#include "s3api/settings.h"
 #include "target/rpc.h"
+#include "target/rpc_etl.h"
+
+enum { INDEXES_MAX = 16 << 20 }; /* bytes; few views look into archives here */
 
 struct target {
     struct role role;
@@ -19,6 +21,11 @@ struct target {
     struct redundant *redundant;
     struct role_cluster cluster;
     struct buckets *buckets;
+    struct bucket_confs *confs; /* their documents */
+    struct backends *backends;
+    struct arc_cache *archives; /* of views' members */
+    struct role_etl etl;
+    struct role_stores_env stores;
     struct role_jobs jobs;
 };
 
@@ -27,18 +34,16 @@ struct lane {
     struct http_handler handler;
     struct target *target;
     struct control *control;
-    struct peer_pool *peers;
-    struct store *mine;   /* the disks */
-    struct store *moving; /* around it: buckets of one copy */
-    struct store *wide;   /* around both: all buckets */
+    struct role_stores stores;
     struct store *member; /* what leads ask of the disks */
     struct rpc *rpc;
+    struct rpc_etl *rpc_etl; /* NULL: no ETLs here */
 };
 
 static void on_request(struct http_handler *h, struct http_req *req)
 {
     struct lane *l = CONTAINER(h, struct lane, handler);
-    struct http_handler *rpc = rpc_handler(l->rpc);
+    struct http_handler *rpc = l->rpc_etl && rpc_etl_takes(req) ? rpc_etl_handler(l->rpc_etl) : rpc_handler(l->rpc);
 
     if (control_takes(l->control, req))
         control_request(l->control, req);
@@ -49,25 +54,23 @@ static void on_request(struct http_handler *h, struct http_req *req)
 static void *lane_open(void *arg, struct loop *loop, struct control *control, struct http_handler **handler)
 {
     struct target *t = arg;
+    struct str key = t->role.settings.cluster_secret;
     struct lane *l = NEW(struct lane);
 
     l->handler.on_request = on_request;
     l->target = t;
     l->control = control;
-    l->peers = role_cluster_peers(&t->cluster, loop);
-    l->mine = local_store(t->local, loop);
-    struct remote_env remote = role_cluster_remote(&t->cluster, loop, l->peers);
-    struct redundant_env env = {.mine = l->mine, .remote = remote, .cpu = t->role.cpu};
-    l->moving = moving_store(t->moving, &(struct moving_env){.mine = l->mine, .remote = remote});
-    l->member = redundant_member(t->redundant, &env);
-    env.single = l->moving;
-    l->wide = redundant_store(t->redundant, &env);
+    role_stores_open(&l->stores, &t->stores, loop);
+    l->member = redundant_member(
+        t->redundant, &(struct redundant_env){.mine = l->stores.mine, .remote = l->stores.remote, .cpu = t->role.cpu});
     l->rpc = rpc_new(&(struct rpc_env){.loop = loop,
-                                       .mine = l->wide,
+                                       .mine = l->stores.wide,
                                        .member = l->member,
                                        .member_at = redundant_member_at,
                                        .members = t->cluster.members,
-                                       .cluster_key = t->role.settings.cluster_secret});
+                                       .cluster_key = key});
+    if (l->stores.door)
+        l->rpc_etl = rpc_etl_new(&(struct rpc_etl_env){loop, l->stores.door, key});
     *handler = &l->handler;
     return l;
 }
@@ -76,12 +79,10 @@ static void lane_close(void *lane)
 {
     struct lane *l = lane;
 
+    rpc_etl_free(l->rpc_etl);
     rpc_free(l->rpc);
-    store_close(l->wide);
     store_close(l->member);
-    store_close(l->moving);
-    store_close(l->mine);
-    peer_pool_free(l->peers);
+    role_stores_close(&l->stores);
     free(l);
 }
 
@@ -163,6 +164,30 @@ static bool has_wide_buckets(void *buckets)
     return buckets_any_wide(buckets);
 }
 
+/* ETLs, then the jobs that may use them. */
+static enum err open_work(struct target *t, char why[ROLE_WHY_MAX])
+{
+    struct role *r = &t->role;
+    enum err e;
+
+    t->backends = backends_new(t->buckets, r->io, r->cpu);
+    t->archives = arc_cache_new(INDEXES_MAX);
+    t->stores = (struct role_stores_env){.role = r,
+                                         .local = t->local,
+                                         .backends = t->backends,
+                                         .buckets = t->buckets,
+                                         .archives = t->archives,
+                                         .etl = &t->etl,
+                                         .cluster = &t->cluster,
+                                         .moving = t->moving,
+                                         .redundant = t->redundant};
+    if ((e = role_etl_open(&t->etl, r, t->cluster.meta, t->buckets, why)) != ERR_OK ||
+        (e = role_etl_run(&t->etl, &t->stores, t->buckets, t->id, why)) != ERR_OK)
+        return e;
+    return role_jobs_open(&t->jobs, &(struct role_jobs_env){&t->stores, t->id, t->cluster.meta, t->buckets, t->confs},
+                          why);
+}
+
 static enum err target_open(struct role *r, char why[ROLE_WHY_MAX])
 {
     struct target *t = CONTAINER(r, struct target, role);
@@ -177,11 +202,15 @@ static enum err target_open(struct role *r, char why[ROLE_WHY_MAX])
         snprintf(why, ROLE_WHY_MAX, "cannot read the buckets of the cluster (%s)", err_name(e));
         return e;
     }
+    if ((e = bucket_confs_open(t->cluster.meta, s3_doc_kinds, s3_doc_kind_count, &t->confs)) != ERR_OK) {
+        snprintf(why, ROLE_WHY_MAX, "cannot read the documents of buckets (%s)", err_name(e));
+        return e;
+    }
     /* requests that come at once wait in the listener's queue for the loops to start */
     if ((e = join(t, why)) != ERR_OK)
         return e;
     members_watch_sync(t->cluster.members, has_wide_buckets, t->buckets);
-    return role_jobs_open(&t->jobs, &t->cluster, t->local, t->moving, t->redundant, t->buckets, why);
+    return open_work(t, why);
 }
 
 static void target_serving(const struct role *r)
@@ -209,11 +238,17 @@ static void target_close(struct role *r)
     struct target *t = CONTAINER(r, struct target, role);
 
     role_jobs_close(&t->jobs);
+    role_etl_stop(&t->etl);
     if (t->redundant)
         redundant_free(t->redundant);
     if (t->moving)
         moving_free(t->moving);
     role_cluster_close(&t->cluster);
+    role_etl_close(&t->etl);
+    backends_free(t->backends);
+    arc_cache_free(t->archives);
+    if (t->confs)
+        bucket_confs_close(t->confs);
     if (t->buckets)
         buckets_close(t->buckets);
     if (t->local)

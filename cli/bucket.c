@@ -93,8 +93,7 @@ static void bucket_json(struct buf *out, const struct bucket *b)
     text_field(out, STR("created"), str_n(time, sizeof(time)));
     text_field(out, STR("region"), b->region);
     text_field(out, STR("owner"), b->owner);
-    js_key(out, STR("members"));
-    js_bool(out, b->members);
+    js_put_bool(out, "members", b->members);
     js_end_object(out);
 }
 

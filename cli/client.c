@@ -145,10 +145,8 @@ int client_ask(struct client *c, const char *method, const struct web_req *req, 
 void client_action(struct client *c, const char *action, struct str name)
 {
     js_object(&c->body);
-    js_key(&c->body, STR("action"));
-    js_str(&c->body, str_z(action));
-    js_key(&c->body, STR("name"));
-    js_str(&c->body, name);
+    js_put_str(&c->body, "action", str_z(action));
+    js_put_str(&c->body, "name", name);
     js_key(&c->body, STR("value"));
 }
 
@@ -261,16 +259,11 @@ static void list_ask(struct client *c, const struct client_list *l)
     place_query(&c->query, &l->place);
     client_action(c, "list", STR(""));
     js_object(&c->body);
-    js_key(&c->body, STR("prefix"));
-    js_str(&c->body, l->prefix);
-    js_key(&c->body, STR("pagesize"));
-    js_u64(&c->body, l->page);
-    js_key(&c->body, STR("props"));
-    js_str(&c->body, str_z(l->props));
-    js_key(&c->body, STR("continuation_token"));
-    js_str(&c->body, buf_str(&l->token));
-    js_key(&c->body, STR("flags"));
-    js_str(&c->body, arena_printf(&c->arena, "%u", l->flags));
+    js_put_str(&c->body, "prefix", l->prefix);
+    js_put_u64(&c->body, "pagesize", l->page);
+    js_put_str(&c->body, "props", str_z(l->props));
+    js_put_str(&c->body, "continuation_token", buf_str(&l->token));
+    js_put_str(&c->body, "flags", arena_printf(&c->arena, "%u", l->flags));
     js_end_object(&c->body);
     client_action_end(c);
 }

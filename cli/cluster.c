@@ -78,18 +78,14 @@ static void node_json(struct cluster *c, const struct map *m, unsigned i, struct
     js_object(out);
     text_field(out, STR("id"), n->id);
     text_field(out, STR("state"), node_state_name(n->state));
-    js_key(out, STR("alive"));
-    js_bool(out, members_alive(c->members, n->id));
+    js_put_bool(out, "alive", members_alive(c->members, n->id));
     text_field(out, STR("sync"), node_sync_name(n->sync));
-    js_key(out, STR("out_since"));
-    js_u64(out, n->out_since);
+    js_put_u64(out, "out_since", n->out_since);
     text_field(out, STR("zone"), n->zone);
     text_field(out, STR("address"), n->address);
     text_field(out, STR("public_address"), n->public_address);
-    js_key(out, STR("weight"));
-    js_u64(out, n->weight);
-    js_key(out, STR("share"));
-    js_u64(out, map_share_of(m->shares, m->share_count, (int)i));
+    js_put_u64(out, "weight", n->weight);
+    js_put_u64(out, "share", map_share_of(m->shares, m->share_count, (int)i));
     js_key(out, STR("share_percent")); /* the writer has no fractions: "12.5" as it stands */
     buf_addf(out, "%.1f", percent(m, i));
     js_end_object(out);
@@ -98,18 +94,12 @@ static void node_json(struct cluster *c, const struct map *m, unsigned i, struct
 static void status_json(struct cluster *c, const struct map *m, struct buf *out)
 {
     js_object(out);
-    js_key(out, STR("epoch"));
-    js_u64(out, m->epoch);
-    js_key(out, STR("moving"));
-    js_bool(out, m->previous_count > 0);
-    js_key(out, STR("moving_since"));
-    js_u64(out, m->moving_since);
-    js_key(out, STR("term"));
-    js_u64(out, m->term);
-    js_key(out, STR("settled"));
-    js_bool(out, is_settled(m));
-    js_key(out, STR("degraded"));
-    js_bool(out, is_degraded(c, m));
+    js_put_u64(out, "epoch", m->epoch);
+    js_put_bool(out, "moving", m->previous_count > 0);
+    js_put_u64(out, "moving_since", m->moving_since);
+    js_put_u64(out, "term", m->term);
+    js_put_bool(out, "settled", is_settled(m));
+    js_put_bool(out, "degraded", is_degraded(c, m));
     js_key(out, STR("nodes"));
     js_array(out);
     for (unsigned i = 0; i < m->node_count; i++)

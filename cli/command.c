@@ -10,7 +10,8 @@ static void print_all(FILE *out, const struct command *commands, size_t n)
 {
     fputs("sluice - S3-compatible object storage\n\nUsage: sluice COMMAND [OPTIONS]\n\nCommands:\n", out);
     for (size_t i = 0; i < n; i++)
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        if (commands[i].summary)
+            fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fputs("  help       Print this, or more about one command: sluice help COMMAND.\n", out);
 }
 
@@ -69,7 +70,7 @@ int command_main(const struct command *commands, size_t n, int argc, char **argv
     c = find(commands, n, name);
     for (int i = 2; i < argc && c; i++)
         help = help || is_help(argv[i]);
-    if (help && (c || argc == 2)) {
+    if (help && ((c && c->summary) || argc == 2)) {
         if (c)
             print_one(c);
         else

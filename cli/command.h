@@ -15,7 +15,7 @@ enum { EXIT_USAGE = 2 };
 struct command {
     const char *name;
     const char *args;                  /* "[--rebuild] --data DIR..." */
-    const char *summary;               /* one sentence */
+    const char *summary;               /* one sentence; NULL: not for people, and not in any help */
     const char *switches;              /* help lines of its own switches, or NULL */
     bool options;                      /* takes the options of settings.h */
     int (*run)(int argc, char **argv); /* what stands behind the command's name; returns the exit code */
@@ -37,6 +37,7 @@ int command_cluster(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_cp(int argc, char **argv);
 int command_disk(int argc, char **argv);
+int command_etl(int argc, char **argv);
 int command_fsck(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_job(int argc, char **argv);

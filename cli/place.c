@@ -75,17 +75,13 @@ void place_json(struct buf *out, const struct place *p)
     struct str name = p->space, uuid = str_split(&name, '#');
 
     js_object(out);
-    js_key(out, STR("name"));
-    js_str(out, p->bucket);
-    js_key(out, STR("provider"));
-    js_str(out, str_z(p->provider));
+    js_put_str(out, "name", p->bucket);
+    js_put_str(out, "provider", str_z(p->provider));
     if (p->space.n) {
         js_key(out, STR("namespace"));
         js_object(out);
-        js_key(out, STR("uuid"));
-        js_str(out, uuid.n && uuid.p[0] == '@' ? str_skip(uuid, 1) : uuid);
-        js_key(out, STR("name"));
-        js_str(out, name);
+        js_put_str(out, "uuid", uuid.n && uuid.p[0] == '@' ? str_skip(uuid, 1) : uuid);
+        js_put_str(out, "name", name);
         js_end_object(out);
     }
     js_end_object(out);

@@ -102,12 +102,55 @@ static const struct config_option options[] = {
     {"space.high", CONFIG_COUNT, F(space_high), "90",
      "How full they must be, in percent, for copies of remote objects to be evicted, least recently used first.",
      .min = 1, .max = 100},
+    {"lifecycle.day", CONFIG_DURATION_S, F(lifecycle_day_s), "24h",
+     "How long a day of lifecycle rules is, and how often they are carried out; another length is for trying them out.",
+     .min = 1},
     {"download.private", CONFIG_BOOL, F(download_private), "false",
      "Downloads may come from loopback, private and link-local addresses, too: whoever may start one reaches what this "
      "machine "
      "reaches."},
     {"promote.dirs", CONFIG_TEXT, F(promote_dirs), "",
      "Directories of this machine, separated by `:`, whose files may be promoted to objects; empty = none."},
+    {"etl.runtime", CONFIG_CHOICE, F(etl_runtime), "process",
+     "Server and target: what sidecars of ETLs run as (docs/etl.md): `process` of this machine, containers of "
+     "`docker`, Pods of `kubernetes`, "
+     "or none: `off`.",
+     .choices = "process|docker|kubernetes|off"},
+    {"etl.isolation", CONFIG_CHOICE, F(etl_isolation), "sandbox",
+     "How processes of ETLs are kept apart: a `sandbox` of namespaces, without which none is started, or `none`: they "
+     "reach "
+     "what this machine reaches, and only their user keeps them from its files.",
+     .choices = "sandbox|none"},
+    {"etl.images", CONFIG_LIST, F(etl_images), "",
+     "`IMAGE=COMMAND`: what an image that a specification names stands for where sidecars are processes. IMAGE may end "
+     "in `*`; the command goes in front of the specification's own."},
+    {"etl.path", CONFIG_TEXT, F(etl_path), "", "Where processes of ETLs find programs, as in PATH; empty = as usual."},
+    {"etl.user", CONFIG_COUNT, F(etl_uid), "0",
+     "User and group id of processes of ETLs, where the server runs as root, and of Pods whose image says none; 0 = "
+     "nobody's, 65534."},
+    {"etl.memory_max", CONFIG_SIZE, F(etl_memory_max), "0",
+     "Memory of a sidecar whose specification says nothing of it; 0 = no limit."},
+    {"etl.dir", CONFIG_TEXT, F(etl_dir), "",
+     "Directory for the private files of ETLs, emptied at the start; empty = `etl` in the first data directory."},
+    {"etl.docker_socket", CONFIG_TEXT, F(etl_docker_socket), "/var/run/docker.sock",
+     "Where the Docker Engine, or Podman, answers."},
+    {"etl.kube_server", CONFIG_TEXT, F(kube_server), "",
+     "Where the Kubernetes API server answers, `https://HOST:PORT`; empty = as its Pods are told."},
+    {"etl.kube_token_file", CONFIG_TEXT, F(kube_token_file), "",
+     "File with the token for the API server, read anew for each question; empty = the Pod's service account's."},
+    {"etl.kube_ca_file", CONFIG_TEXT, F(kube_ca_file), "",
+     "PEM file with who has signed the API server's certificate; empty = the Pod's service account's."},
+    {"etl.kube_namespace", CONFIG_TEXT, F(kube_namespace), "", "Namespace of the Pods of ETLs; empty = the Pod's own."},
+    {"etl.kube_node", CONFIG_TEXT, F(kube_node), "",
+     "What Kubernetes calls this node, where Pods of ETLs are to run; empty = `NODE_NAME` of the environment, or the "
+     "node of the Pod itself."},
+    {"etl.kube_pod", CONFIG_TEXT, F(kube_pod), "",
+     "The server's own Pod, to which Pods of ETLs belong; empty = `POD_NAME` of the environment, or the Pod's host "
+     "name."},
+    {"etl.kube_address", CONFIG_TEXT, F(kube_address), "",
+     "IP address of the server at which Pods of ETLs reach it; empty = `POD_IP` of the environment, or the Pod's own."},
+    {"etl.admins", CONFIG_LIST, F(etl_admins), "",
+     "Who may make, stop and delete ETLs beside the owner: access keys, and subjects (`sub`) of tokens."},
     {"cluster.etcd", CONFIG_LIST, F(cluster_etcd), "",
      "Where etcd answers, `http://HOST:2379` or `https://...`; tried in turn. Gateways, targets and `sluice cluster` "
      "need it."},

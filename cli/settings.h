@@ -12,10 +12,12 @@
 #include "archive/arc_batches.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "etl/runtime.h"
 #include "http/server.h"
 #include "target/local.h"
 
 enum auth_mode { AUTH_SIGNED, AUTH_NONE };
+enum etl_runtime_kind { ETL_RUNTIME_PROCESS, ETL_RUNTIME_DOCKER, ETL_RUNTIME_KUBERNETES, ETL_RUNTIME_OFF };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 enum { SETTINGS_WHY_MAX = 1100 };
 
@@ -38,8 +40,17 @@ struct settings {
     struct arc_batches_conf batches;
     uint64_t jobs_bandwidth;        /* bytes per second; 0 = no limit */
     uint32_t space_low, space_high; /* percent */
-    struct str promote_dirs;        /* "/a:/b"; empty = none */
+    uint32_t lifecycle_day_s;
+    struct str promote_dirs; /* "/a:/b"; empty = none */
     bool download_private;
+    enum etl_runtime_kind etl_runtime;
+    enum etl_isolation etl_isolation;
+    struct config_list etl_images; /* "IMAGE=COMMAND" */
+    struct config_list etl_admins; /* access keys and subjects of tokens */
+    struct str etl_path, etl_dir, etl_docker_socket;
+    struct str kube_server, kube_token_file, kube_ca_file, kube_namespace, kube_node, kube_pod, kube_address;
+    uint32_t etl_uid;        /* 0 = nobody */
+    uint64_t etl_memory_max; /* bytes; 0 = no limit */
     enum log_level log_level;
     enum log_format log_format;
     bool log_access;

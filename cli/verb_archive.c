@@ -8,7 +8,7 @@
 #include "cli/progress.h"
 #include "cli/shards.h"
 
-enum { LIST_ARCHIVES = 8, ENTRY_IN_ARCHIVE = 128 };
+enum { LIST_ARCHIVES = 8, ENTRY_IN_ARCHIVE = 128, WORDS_MAX = 64 };
 
 /* ---- create ---- */
 
@@ -31,15 +31,8 @@ static int write_selection(const struct create *v, struct buf *b)
         js_end_array(b);
         return 0;
     }
-    js_key(b, STR("template"));
-    js_str(b, v->all ? STR("") : str_z(v->name_template ? v->name_template : v->prefix));
+    js_put_str(b, "template", v->all ? STR("") : str_z(v->name_template ? v->name_template : v->prefix));
     return 0;
-}
-
-static void write_flag(struct buf *b, const char *name, bool on)
-{
-    js_key(b, str_z(name));
-    js_bool(b, on);
 }
 
 static int create_ask(const struct create *v, struct client *c, const struct place *from, const struct place *to,
@@ -55,18 +48,15 @@ static int create_ask(const struct create *v, struct client *c, const struct pla
     js_object(&c->body);
     if ((code = write_selection(v, &c->body)) != 0)
         return code;
-    js_key(&c->body, STR("archname"));
-    js_str(&c->body, to->key);
+    js_put_str(&c->body, "archname", to->key);
     js_key(&c->body, STR("tobck"));
     place_json(&c->body, to);
-    if (v->mime) {
-        js_key(&c->body, STR("mime"));
-        js_str(&c->body, str_z(v->mime));
-    }
-    write_flag(&c->body, "aate", v->append);
-    write_flag(&c->body, "isbn", v->with_bucket);
-    write_flag(&c->body, "bnonly", v->base_name);
-    write_flag(&c->body, "coer", v->goes_on);
+    if (v->mime)
+        js_put_str(&c->body, "mime", str_z(v->mime));
+    js_put_bool(&c->body, "aate", v->append);
+    js_put_bool(&c->body, "isbn", v->with_bucket);
+    js_put_bool(&c->body, "bnonly", v->base_name);
+    js_put_bool(&c->body, "coer", v->goes_on);
     js_end_object(&c->body);
     client_action_end(c);
     if ((code = client_ask(c, "PUT", NULL, &res, word)) != 0)
@@ -87,7 +77,6 @@ static int run_create(int argc, char **argv)
                                  {"--all", NULL, .on = &v.all},
                                  {"--mime", NULL, .text = &v.mime},
                                  {"--append-or-put", NULL, .on = &v.append},
-                                 {"--append", NULL, .on = &v.append},
                                  {"--base-name", NULL, .on = &v.base_name},
                                  {"--include-src-bck", NULL, .on = &v.with_bucket},
                                  {"--cont-on-err", NULL, .on = &v.goes_on},
@@ -181,14 +170,17 @@ static int split(const char *word, const char *member, struct client *c, const c
     return 0;
 }
 
+/* `words` first, then the rest of the line. */
 static int again(int (*command)(int, char **), const char *const *words, int argc, char **rest)
 {
-    char *all[64];
+    char *all[WORDS_MAX];
     int n = 0;
 
-    for (; *words && n < 32; words++)
+    for (; *words; words++)
         all[n++] = (char *)(uintptr_t)*words;
-    for (int i = 0; i < argc && n < 64; i++)
+    if (argc > WORDS_MAX - n)
+        return command_usage("too many words: there are at most %d", WORDS_MAX - n);
+    for (int i = 0; i < argc; i++)
         all[n++] = rest[i];
     return command(n, all);
 }

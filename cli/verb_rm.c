@@ -1,4 +1,4 @@
-/* `sluice rm`, `sluice cp` and `sluice mv`: objects that change without their bytes coming here. */
+/* `sluice rm` and `sluice cp`: objects that change without their bytes coming here. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,8 +34,7 @@ static int remove_many(struct client *c, const struct place *p, struct str name_
     place_query(&c->query, p);
     client_action(c, "delete-listrange", STR(""));
     js_object(&c->body);
-    js_key(&c->body, STR("template"));
-    js_str(&c->body, name_template);
+    js_put_str(&c->body, "template", name_template);
     js_end_object(&c->body);
     client_action_end(c);
     if ((code = client_ask(c, "DELETE", NULL, &res, word)) != 0)
@@ -50,6 +49,8 @@ static int remove_word(const struct rm *v, struct client *c, const char *word)
 
     if (!place_parse(word, &p, why))
         return command_usage("%s", why);
+    if (v->name_template && p.key.n)
+        return command_usage("--template names whole keys: leave out the one behind the bucket in %s", word);
     if (v->name_template)
         return remove_many(c, &p, str_z(v->name_template), word);
     if (!v->recursive && p.key.n == 0)
@@ -123,10 +124,8 @@ static int copy_bucket(const struct cp *v, struct client *c, const struct place 
     place_uname(&c->query, to, STR(""));
     client_action(c, "copy-bck", STR(""));
     js_object(&c->body);
-    js_key(&c->body, STR("prefix"));
-    js_str(&c->body, from->key);
-    js_key(&c->body, STR("prepend"));
-    js_str(&c->body, v->prepend ? str_z(v->prepend) : to->key);
+    js_put_str(&c->body, "prefix", from->key);
+    js_put_str(&c->body, "prepend", v->prepend ? str_z(v->prepend) : to->key);
     js_end_object(&c->body);
     client_action_end(c);
     if ((code = client_ask(c, "POST", NULL, &res, word)) != 0)
@@ -155,6 +154,8 @@ int command_cp(int argc, char **argv)
         return command_usage("%s", why);
     if (from.key.n == 0 && !v.recursive)
         return command_usage("say which object: %s/KEY, or --recursive for all", argv[0]);
+    if (v.prepend && !v.recursive)
+        return command_usage("--prepend goes with --recursive: the copy of one object is named by the second word");
     if ((code = client_open(&c, &v.options)) == 0) {
         code = v.recursive ? copy_bucket(&v, &c, &from, &to, argv[0]) : copy_one(&c, &from, &to, argv[0]);
         client_close(&c);

@@ -226,14 +226,10 @@ static void answer_health(struct control *c, struct http_req *req)
         ready = role->ready(role->arg, why);
     a = answer_new(c, req, draining || !ready ? 503 : 200, "application/json");
     js_object(&a->text);
-    js_key(&a->text, STR("status"));
-    js_str(&a->text, str_z(draining ? "draining" : ready ? "ok" : "not ready"));
-    if (!ready) {
-        js_key(&a->text, STR("why"));
-        js_str(&a->text, str_z(why));
-    }
-    js_key(&a->text, STR("version"));
-    js_str(&a->text, STR(SLUICE_VERSION));
+    js_put_str(&a->text, "status", str_z(draining ? "draining" : ready ? "ok" : "not ready"));
+    if (!ready)
+        js_put_str(&a->text, "why", str_z(why));
+    js_put_str(&a->text, "version", STR(SLUICE_VERSION));
     buf_addf(&a->text, ",\"uptime_seconds\":%.3f}\n", uptime_s(c)); /* which ends the object */
     op_start(&a->op, req->loop, "health", answer_send, answer_end);
 }

@@ -74,12 +74,12 @@ static const struct native_route *next_route(const struct native_request *r, siz
     return NULL;
 }
 
-static bool wants_message(const struct native_request *r)
+static bool wants(const struct native_request *r, unsigned flags)
 {
     size_t i = 0;
 
     for (const struct native_route *row; (row = next_route(r, &i, false)) != NULL;)
-        if (row->flags & NATIVE_ACTION)
+        if (row->flags & flags)
             return true;
     return false;
 }
@@ -133,7 +133,7 @@ static enum step_next request_who(struct op *op)
 
     if (e != ERR_OK)
         return op_fail(op, e);
-    return wants_message(r) && r->http->body ? op_go(op, request_body) : op_go(op, request_route);
+    return wants(r, NATIVE_ACTION | NATIVE_RAW) && r->http->body ? op_go(op, request_body) : op_go(op, request_route);
 }
 
 static enum step_next request_body(struct op *op)
@@ -164,6 +164,10 @@ static enum step_next request_read(struct op *op)
     if (in->n > NATIVE_BODY_MAX)
         return op_fail(op,
                        native_error(r, ERR_BAD_REQUEST, "the request's body is longer than %d bytes", NATIVE_BODY_MAX));
+    if (wants(r, NATIVE_RAW)) {
+        r->raw_body = str_n(in->p, in->n);
+        return op_go(op, request_route);
+    }
     if (in->n == 0)
         return op_go(op, request_route);
     if (js_read_within(r->arena, str_n(in->p, in->n), &bounds, &d, why) != ERR_OK)

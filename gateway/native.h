@@ -11,6 +11,7 @@
 
 #include "archive/arcs.h"
 #include "base/token.h"
+#include "etl/names.h"
 #include "http/client.h"
 #include "s3api/s3api.h"
 #include "store/jobs.h"
@@ -27,6 +28,15 @@ struct native_conf {
     const struct token_public *token_public; /* whose RS256 and ES256 tokens are accepted; NULL: none's */
 };
 
+/* Who makes and looks at ETLs. */
+struct native_etl {
+    struct meta *meta;
+    size_t (*nodes)(void *arg, struct arena *arena, const struct str **ids); /* that run sidecars: admin.h */
+    void *arg;
+    const struct str *admins; /* access keys and subjects of tokens that may make ETLs, beside the owner */
+    size_t admin_count;
+};
+
 struct native_env {
     struct loop *loop;
     const struct s3api_env *s3; /* store, buckets, credentials, pools, conf: the same as S3's */
@@ -37,6 +47,8 @@ struct native_env {
     struct members *members; /* NULL on one machine */
     struct backends *backends;
     const struct native_conf *conf;
+    const struct native_etl *etl; /* NULL: none here */
+    struct etl_names *etl_names;  /* the same */
     struct native_shared
         *shared; /* of all loops of the process: finished queries, appends under way, batches. native_shared.h */
 };

@@ -23,6 +23,7 @@ static enum err check_token(struct native_request *r, struct str text)
     if (token_read(r->arena, text, &keys, clock_wall_ns() / NS_PER_S, &t, why) != ERR_OK)
         return refuse(r, why);
     r->who = t.subject;
+    r->admin = t.own || t.admin;
     return ERR_OK;
 }
 
@@ -42,6 +43,7 @@ static enum err check_signature(struct native_request *r)
     if (who.kind == AUTH_ANONYMOUS)
         return refuse(r, "send a token (Authorization: Bearer ...; `sluice token` prints one) or sign as for S3");
     r->who = who.access_key;
+    r->admin = true; /* there is one key, the owner's */
     return ERR_OK;
 }
 
@@ -54,8 +56,10 @@ enum err native_auth(struct native_request *r)
 {
     struct str header = http_header_get(r->http, STR("authorization"));
 
-    if (r->env->s3->conf->auth_none || is_open(r))
+    if (r->env->s3->conf->auth_none || is_open(r)) {
+        r->admin = r->env->s3->conf->auth_none;
         return ERR_OK;
+    }
     if (str_eq_nocase(header, STR("Bearer")))
         return refuse(r, "the token is empty");
     if (header.n > 7 && str_starts_nocase(header, STR("Bearer ")))

@@ -151,16 +151,12 @@ enum err native_path_bucket(struct native_request *r, unsigned segments)
 void native_bucket_json(struct buf *b, const struct native_bucket *bucket)
 {
     js_object(b);
-    js_key(b, STR("name"));
-    js_str(b, bucket->name);
-    js_key(b, STR("provider"));
-    js_str(b, str_z(providers[bucket->provider].name));
+    js_put_str(b, "name", bucket->name);
+    js_put_str(b, "provider", str_z(providers[bucket->provider].name));
     js_key(b, STR("namespace"));
     js_object(b);
-    js_key(b, STR("uuid"));
-    js_str(b, bucket->uuid);
-    js_key(b, STR("name"));
-    js_str(b, bucket->space);
+    js_put_str(b, "uuid", bucket->uuid);
+    js_put_str(b, "name", bucket->space);
     js_end_object(b);
     js_end_object(b);
 }

@@ -354,10 +354,8 @@ static enum step_next move_done(struct op *op)
     if (e != ERR_OK)
         return op_fail(op, native_fail(r, e, &r->bucket, STR_NONE));
     js_object(&m->spec);
-    js_key(&m->spec, STR("bucket"));
-    js_str(&m->spec, m->req.name);
-    js_key(&m->spec, STR("to"));
-    js_str(&m->spec, m->req.to);
+    js_put_str(&m->spec, "bucket", m->req.name);
+    js_put_str(&m->spec, "to", m->req.to);
     js_end_object(&m->spec);
     m->job = (struct job_start_req){
         .arena = r->arena, .kind = STR("move-bck"), .spec = buf_str(&m->spec), .started_by = r->who, .ended = true};

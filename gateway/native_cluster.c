@@ -9,12 +9,6 @@ step_fn native_daemon, native_reverse; /* native_routes.def; GET cluster comes b
 
 enum { DIGEST_SEED = 1103515245, FLAG_MAINTENANCE = 4, FLAG_DECOMMISSION = 8 };
 
-static void add_text(struct buf *b, const char *key, struct str value)
-{
-    js_key(b, str_z(key));
-    js_str(b, value);
-}
-
 static void add_net(struct native_request *r, const char *key)
 {
     struct str host = r->http->host, port = r->http->secure ? STR("443") : STR("80"), name = host;
@@ -27,25 +21,23 @@ static void add_net(struct native_request *r, const char *key)
         }
     js_key(&r->text, str_z(key));
     js_object(&r->text);
-    add_text(&r->text, "node_hostname", name);
-    add_text(&r->text, "daemon_port", port);
-    add_text(&r->text, "direct_url",
-             arena_printf(r->arena, "%s://" STR_FMT, r->http->secure ? "https" : "http", STR_ARG(host)));
+    js_put_str(&r->text, "node_hostname", name);
+    js_put_str(&r->text, "daemon_port", port);
+    js_put_str(&r->text, "direct_url",
+               arena_printf(r->arena, "%s://" STR_FMT, r->http->secure ? "https" : "http", STR_ARG(host)));
     js_end_object(&r->text);
 }
 
 static void add_node(struct native_request *r, struct str id, bool target, unsigned flags)
 {
     js_object(&r->text);
-    add_text(&r->text, "daemon_id", id);
-    add_text(&r->text, "daemon_type", target ? STR("target") : STR("proxy"));
+    js_put_str(&r->text, "daemon_id", id);
+    js_put_str(&r->text, "daemon_type", target ? STR("target") : STR("proxy"));
     add_net(r, "public_net");
     add_net(r, "intra_control_net");
     add_net(r, "intra_data_net");
-    js_key(&r->text, STR("flags"));
-    js_u64(&r->text, flags);
-    js_key(&r->text, STR("id_digest"));
-    js_u64(&r->text, hash_place(id, DIGEST_SEED));
+    js_put_u64(&r->text, "flags", flags);
+    js_put_u64(&r->text, "id_digest", hash_place(id, DIGEST_SEED));
     js_end_object(&r->text);
 }
 
@@ -83,9 +75,9 @@ static void tell_smap(struct native_request *r, const struct map *map)
     js_end_object(&r->text);
     js_key(&r->text, STR("proxy_si"));
     add_node(r, self, false, 0);
-    add_text(&r->text, "version", arena_u64(r->arena, map && map->epoch ? map->epoch : 1));
-    add_text(&r->text, "uuid", r->env->conf->cluster_id);
-    add_text(&r->text, "creation_time", arena_u64(r->arena, r->env->conf->started_ns));
+    js_put_str(&r->text, "version", arena_u64(r->arena, map && map->epoch ? map->epoch : 1));
+    js_put_str(&r->text, "uuid", r->env->conf->cluster_id);
+    js_put_str(&r->text, "creation_time", arena_u64(r->arena, r->env->conf->started_ns));
     js_end_object(&r->text);
 }
 
@@ -93,11 +85,10 @@ static void tell_smap(struct native_request *r, const struct map *map)
 static void tell_config(struct native_request *r)
 {
     js_object(&r->text);
-    add_text(&r->text, "uuid", r->env->conf->cluster_id);
+    js_put_str(&r->text, "uuid", r->env->conf->cluster_id);
     js_key(&r->text, STR("auth"));
     js_object(&r->text);
-    js_key(&r->text, STR("enabled"));
-    js_bool(&r->text, !r->env->s3->conf->auth_none);
+    js_put_bool(&r->text, "enabled", !r->env->s3->conf->auth_none);
     js_end_object(&r->text);
     js_end_object(&r->text);
 }
@@ -107,8 +98,8 @@ static void tell_status(struct native_request *r, struct str id, bool target, un
     js_object(&r->text);
     js_key(&r->text, STR("snode"));
     add_node(r, id, target, flags);
-    add_text(&r->text, "status", flags ? STR("maintenance") : STR("online"));
-    add_text(&r->text, "ais_version", STR("sluice " SLUICE_VERSION));
+    js_put_str(&r->text, "status", flags ? STR("maintenance") : STR("online"));
+    js_put_str(&r->text, "ais_version", STR("sluice " SLUICE_VERSION));
     js_end_object(&r->text);
 }
 

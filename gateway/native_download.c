@@ -1,15 +1,11 @@
 /* Downloads: the downloader's calls over jobs of the kind "download", and of "prefetch-list" for what a bucket's own remote has. */
-#include "base/hash.h"
-#include "gateway/native_request.h"
+#include "gateway/native_jobs.h"
 
 enum { LOOK_NODES_MAX = 1 << 20 };
 
 struct download {
     struct native_bucket bucket;
-    const char *kind; /* of the job */
-    struct buf spec;
-    struct job_start_req start;
-    struct job_start_res started;
+    struct native_job job;
     struct job_stop_req stop;
     struct job_look_req look;
     struct job_look_res looked;
@@ -17,28 +13,12 @@ struct download {
 
 static step_fn download_found, download_started, download_looked, download_stopped;
 
-static void release(void *buf)
-{
-    buf_release(buf);
-}
-
-static struct download *download_new(struct native_request *r)
-{
-    struct download *d = r->state = ARENA_NEW(r->arena, struct download);
-
-    buf_init(&d->spec, JOB_SPEC_MAX);
-    arena_defer(r->arena, release, &d->spec);
-    return d;
-}
-
 /* ---- start ---- */
 
 static void add_text(struct download *d, const char *key, struct str value)
 {
-    if (!value.n)
-        return;
-    js_key(&d->spec, str_z(key));
-    js_str(&d->spec, value);
+    if (value.n)
+        native_job_text(&d->job, key, value);
 }
 
 static enum err add_number(struct native_request *r, struct download *d, const struct doc *from, const char *name,
@@ -49,10 +29,8 @@ static enum err add_number(struct native_request *r, struct download *d, const s
 
     if (text.n && !str_to_u64(text, INT64_MAX, &v))
         return native_error(r, ERR_INVALID_ARGUMENT, "limit \"%s\" must be a number that is not negative", name);
-    if (v) {
-        js_key(&d->spec, str_z(key));
-        js_u64(&d->spec, v);
-    }
+    if (v)
+        native_job_number(&d->job, key, v);
     return ERR_OK;
 }
 
@@ -84,6 +62,26 @@ static bool parse_duration(struct str s, uint64_t *ms)
     return sum <= UINT32_MAX;
 }
 
+static enum err add_etl(struct native_request *r, struct download *d)
+{
+    struct str name = native_text(r->body, "etl_name");
+    char id[ETL_ID_MAX];
+
+    if (!etl_names_find(r->env->etl_names, name, id)) {
+        r->error_status = 404;
+        return native_error(r, ERR_NO_SUCH_ETL, "etl[" STR_FMT "] does not exist", STR_ARG(name));
+    }
+    js_key(&d->job.spec, STR("etl"));
+    js_array(&d->job.spec);
+    js_object(&d->job.spec);
+    js_put_str(&d->job.spec, "name", name);
+    if (native_text(r->body, "etl_args").n)
+        js_put_str(&d->job.spec, "args", native_text(r->body, "etl_args"));
+    js_end_object(&d->job.spec);
+    js_end_array(&d->job.spec);
+    return ERR_OK;
+}
+
 static enum err add_common(struct native_request *r, struct download *d)
 {
     const struct doc *limits = native_member(r->body, "limits");
@@ -91,19 +89,37 @@ static enum err add_common(struct native_request *r, struct download *d)
     uint64_t ms = 0;
     enum err e;
 
-    if (native_member(r->body, "headers") || native_text(r->body, "etl_name").n)
-        return native_error(r, ERR_NOT_IMPLEMENTED, "downloads with \"headers\" or \"etl_name\" are not implemented");
+    if (native_member(r->body, "headers"))
+        return native_error(r, ERR_NOT_IMPLEMENTED, "downloads with \"headers\" are not implemented");
+    if (native_text(r->body, "etl_name").n && (e = add_etl(r, d)) != ERR_OK)
+        return e;
     if (timeout.n && !parse_duration(timeout, &ms))
         return native_error(r, ERR_INVALID_ARGUMENT, "timeout must be a duration such as 90s or 1h30m");
-    if (ms) {
-        js_key(&d->spec, STR("timeout_ms"));
-        js_u64(&d->spec, ms);
-    }
+    if (ms)
+        native_job_number(&d->job, "timeout_ms", ms);
     add_text(d, "description", native_text(r->body, "description"));
     add_text(d, "checksum", native_text(r->body, "checksum"));
     if ((e = add_number(r, d, limits, "connections", "connections")) != ERR_OK)
         return e;
     return add_number(r, d, limits, "bytes_per_hour", "bytes_per_hour");
+}
+
+/* All that the bucket's own remote has, as a prefetch gets it. */
+static bool is_of_backend(struct native_request *r)
+{
+    return str_eq_nocase(native_text(r->body, "type"), STR("backend"));
+}
+
+static enum err add_prefetch(struct native_request *r, struct download *d)
+{
+    if (native_text(r->body, "suffix").n || native_flag(r->body, "synchronize"))
+        return native_error(r, ERR_NOT_IMPLEMENTED,
+                            "downloads of a backend with \"suffix\" or \"synchronize\" are not implemented");
+    if (!d->bucket.found.id.backend)
+        return native_error(r, ERR_INVALID_ARGUMENT, "the bucket has no backend to download from");
+    native_job_text(&d->job, "prefix", native_text(r->body, "prefix"));
+    native_job_flag(&d->job, "latest", true);
+    return ERR_OK;
 }
 
 /* What is to be downloaded, by the type of the call; without one it is what the members say. */
@@ -113,30 +129,16 @@ static enum err add_what(struct native_request *r, struct download *d)
     const struct doc *objects = native_member(r->body, "objects");
     bool any = type.n == 0;
 
-    d->kind = "download";
-    if (str_eq_nocase(type, STR("backend"))) {
-        if (native_text(r->body, "suffix").n || native_flag(r->body, "synchronize"))
-            return native_error(r, ERR_NOT_IMPLEMENTED,
-                                "downloads of a backend with \"suffix\" or \"synchronize\" are not implemented");
-        d->kind = "prefetch-list";
-        js_key(&d->spec, STR("prefix"));
-        js_str(&d->spec, native_text(r->body, "prefix"));
-        js_key(&d->spec, STR("latest"));
-        js_bool(&d->spec, true);
-        return ERR_OK;
-    }
     if (objects && (any || str_eq_nocase(type, STR("multi")))) {
-        js_key(&d->spec, STR("objects"));
-        js_doc(&d->spec, objects);
-        js_key(&d->spec, STR("total"));
-        js_u64(&d->spec, objects->count);
+        js_key(&d->job.spec, STR("objects"));
+        js_doc(&d->job.spec, objects);
+        native_job_number(&d->job, "total", objects->count);
     } else if (native_text(r->body, "template").n && (any || str_eq_nocase(type, STR("range")))) {
         add_text(d, "template", native_text(r->body, "template"));
     } else if (native_text(r->body, "link").n && (any || str_eq_nocase(type, STR("single")))) {
         add_text(d, "link", native_text(r->body, "link"));
         add_text(d, "object_name", native_text(r->body, "object_name"));
-        js_key(&d->spec, STR("total"));
-        js_u64(&d->spec, 1);
+        native_job_number(&d->job, "total", 1);
     } else {
         return native_error(r, ERR_INVALID_ARGUMENT,
                             "a download has the type single (link), range (template), multi (objects) or backend");
@@ -148,7 +150,7 @@ static enum err add_what(struct native_request *r, struct download *d)
 enum step_next native_download_start(struct op *op)
 {
     struct native_request *r = NATIVE(op);
-    struct download *d = download_new(r);
+    struct download *d = r->state = ARENA_NEW(r->arena, struct download);
     const struct doc *bucket = r->body ? native_member(r->body, "bucket") : NULL;
     enum err e;
 
@@ -160,39 +162,17 @@ enum step_next native_download_start(struct op *op)
     return STEP_WAIT;
 }
 
-static struct str new_id(struct arena *a)
-{
-    uint8_t raw[8];
-    char hex[16];
-
-    random_bytes(raw, sizeof(raw));
-    hex_encode(raw, sizeof(raw), hex);
-    return arena_printf(a, "dnl-%.16s", hex);
-}
-
 static enum step_next download_found(struct op *op)
 {
     struct native_request *r = NATIVE(op);
     struct download *d = r->state;
     enum err e;
 
-    js_object(&d->spec);
-    js_key(&d->spec, STR("bucket"));
-    js_str(&d->spec, d->bucket.found.id.name);
-    if ((e = add_what(r, d)) != ERR_OK)
+    native_job_begin(r, &d->job, is_of_backend(r) ? "prefetch-list" : "download", d->bucket.found.id.name);
+    d->job.id = native_job_id(r->arena, "dnl");
+    if ((e = is_of_backend(r) ? add_prefetch(r, d) : add_what(r, d)) != ERR_OK)
         return op_fail(op, e);
-    js_end_object(&d->spec);
-    if (buf_err(&d->spec) != ERR_OK)
-        return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT,
-                                        "the download's description is longer than %d bytes: split it", JOB_SPEC_MAX));
-    if (str_eq(str_z(d->kind), STR("prefetch-list")) && !d->bucket.found.id.backend)
-        return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT, "the bucket has no backend to download from"));
-    d->start = (struct job_start_req){.arena = r->arena,
-                                      .kind = str_z(d->kind),
-                                      .id = new_id(r->arena),
-                                      .spec = buf_str(&d->spec),
-                                      .started_by = r->who};
-    r->env->jobs->start(r->env->meta, &d->start, &d->started, op_try(op, download_started));
+    native_job_start(r, &d->job, op_try(op, download_started));
     return STEP_WAIT;
 }
 
@@ -201,13 +181,10 @@ static enum step_next download_started(struct op *op)
     struct native_request *r = NATIVE(op);
     struct download *d = r->state;
 
-    if (op->call.err == ERR_INVALID_ARGUMENT)
-        return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT, "%s", d->started.why));
     if (op->call.err != ERR_OK)
-        return op_fail(op, op->call.err);
+        return op_fail(op, native_job_refused(r, &d->job, op->call.err));
     js_object(&r->text);
-    js_key(&r->text, STR("id"));
-    js_str(&r->text, d->started.id);
+    js_put_str(&r->text, "id", d->job.res.id);
     js_end_object(&r->text);
     return op_go(op, native_send);
 }
@@ -224,7 +201,7 @@ static struct str asked_id(struct native_request *r)
 enum step_next native_download_status(struct op *op)
 {
     struct native_request *r = NATIVE(op);
-    struct download *d = download_new(r);
+    struct download *d = r->state = ARENA_NEW(r->arena, struct download);
     struct str regex = r->body ? native_text(r->body, "regex") : STR_NONE;
 
     if (regex.n || native_query(r, STR("regex")).n)
@@ -234,54 +211,29 @@ enum step_next native_download_status(struct op *op)
     return STEP_WAIT;
 }
 
-static uint64_t number(const struct doc *d, const char *name)
-{
-    uint64_t v = 0;
-
-    (void)str_to_u64(native_text(d, name), UINT64_MAX, &v);
-    return v;
-}
-
-static void put_number(struct buf *b, const char *key, uint64_t v)
-{
-    js_key(b, str_z(key));
-    js_u64(b, v);
-}
-
-static void put_text(struct buf *b, const char *key, struct str v)
-{
-    js_key(b, str_z(key));
-    js_str(b, v);
-}
-
-static void put_flag(struct buf *b, const char *key, bool v)
-{
-    js_key(b, str_z(key));
-    js_bool(b, v);
-}
-
 /* Members of one job, in an object that is open. */
 static void put_job(struct buf *b, const struct doc *job)
 {
     const struct doc *spec = native_member(job, "spec");
-    uint64_t ok = number(job, "ok"), failed = number(job, "failed"), skipped = number(job, "skipped");
-    uint64_t total = number(spec, "total");
+    uint64_t ok = native_number(job, "ok"), failed = native_number(job, "failed"),
+             skipped = native_number(job, "skipped");
+    uint64_t total = native_number(spec, "total");
     struct str state = native_text(job, "state");
     bool runs = str_eq(state, STR("running"));
 
     total = total > ok + failed + skipped ? total : ok + failed + skipped;
-    put_text(b, "id", native_text(job, "id"));
-    put_text(b, "xaction_id", native_text(job, "id"));
-    put_text(b, "description", native_text(spec, "description"));
-    put_number(b, "finished_cnt", ok + skipped);
-    put_number(b, "scheduled_cnt", total);
-    put_number(b, "skipped_cnt", skipped);
-    put_number(b, "error_cnt", failed);
-    put_number(b, "total_cnt", total);
-    put_number(b, "bytes", number(job, "bytes"));
-    put_flag(b, "all_dispatched", !runs);
-    put_flag(b, "aborted", str_eq(state, STR("stopped")));
-    put_flag(b, "running", runs);
+    js_put_str(b, "id", native_text(job, "id"));
+    js_put_str(b, "xaction_id", native_text(job, "id"));
+    js_put_str(b, "description", native_text(spec, "description"));
+    js_put_u64(b, "finished_cnt", ok + skipped);
+    js_put_u64(b, "scheduled_cnt", total);
+    js_put_u64(b, "skipped_cnt", skipped);
+    js_put_u64(b, "error_cnt", failed);
+    js_put_u64(b, "total_cnt", total);
+    js_put_u64(b, "bytes", native_number(job, "bytes"));
+    js_put_bool(b, "all_dispatched", !runs);
+    js_put_bool(b, "aborted", str_eq(state, STR("stopped")));
+    js_put_bool(b, "running", runs);
 }
 
 /* "NAME: 5 of 10 bytes", as a download notes what it is at. */
@@ -299,10 +251,10 @@ static void put_task(struct buf *b, struct str note)
     if (!str_to_u64(done, UINT64_MAX, &downloaded) || !str_to_u64(str_split(&rest, ' '), UINT64_MAX, &total))
         return;
     js_object(b);
-    put_text(b, "name", str_n(note.p, at - 1));
-    put_number(b, "downloaded", downloaded);
-    put_number(b, "total", total);
-    put_flag(b, "running", true);
+    js_put_str(b, "name", str_n(note.p, at - 1));
+    js_put_u64(b, "downloaded", downloaded);
+    js_put_u64(b, "total", total);
+    js_put_bool(b, "running", true);
     js_end_object(b);
 }
 
@@ -314,8 +266,8 @@ static void put_error(struct buf *b, struct str text)
     if (at != SIZE_MAX)
         name.n = at;
     js_object(b);
-    put_text(b, "name", name);
-    put_text(b, "error", text);
+    js_put_str(b, "name", name);
+    js_put_str(b, "error", text);
     js_end_object(b);
 }
 
@@ -392,7 +344,7 @@ static enum step_next download_looked(struct op *op)
 enum step_next native_download_delete(struct op *op)
 {
     struct native_request *r = NATIVE(op);
-    struct download *d = download_new(r);
+    struct download *d = r->state = ARENA_NEW(r->arena, struct download);
     struct str what = r->raw_count > 1 ? r->raw[1] : STR("");
 
     if (!str_eq(what, STR("abort")))

@@ -80,8 +80,7 @@ static void js_size(struct buf *b, uint64_t size)
 static void add_json(struct buf *b, const struct native_entry *e, const struct text texts[TEXTS])
 {
     js_object(b);
-    js_key(b, STR("name"));
-    js_str(b, e->name);
+    js_put_str(b, "name", e->name);
     for (int i = 0; i < TEXTS; i++)
         if (texts[i].value.n > 0) {
             js_key(b, texts[i].json);
@@ -91,13 +90,10 @@ static void add_json(struct buf *b, const struct native_entry *e, const struct t
         js_key(b, STR("size"));
         js_size(b, e->size);
     }
-    if (e->copies > 0) {
-        js_key(b, STR("copies"));
-        js_u64(b, e->copies);
-    }
+    if (e->copies > 0)
+        js_put_u64(b, "copies", e->copies);
     if (e->flags > 0) {
-        js_key(b, STR("flags"));
-        js_u64(b, e->flags);
+        js_put_u64(b, "flags", e->flags);
     }
     js_end_object(b);
 }
@@ -122,12 +118,9 @@ void native_entries_end(struct native_entries *w, struct str uuid, struct str to
 
     if (!w->msgpack) {
         js_end_array(b);
-        js_key(b, STR("uuid"));
-        js_str(b, uuid);
-        js_key(b, STR("continuation_token"));
-        js_str(b, token);
-        js_key(b, STR("flags"));
-        js_u64(b, flags);
+        js_put_str(b, "uuid", uuid);
+        js_put_str(b, "continuation_token", token);
+        js_put_u64(b, "flags", flags);
         js_end_object(b);
         return;
     }

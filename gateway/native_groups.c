@@ -148,14 +148,9 @@ static enum step_next group_start(struct op *op)
 
 static enum step_next group_started(struct op *op)
 {
-    struct native_request *r = NATIVE(op);
-    struct group *g = r->state;
+    const struct group *g = NATIVE(op)->state;
 
-    if (op->call.err != ERR_OK)
-        return op_fail(op, native_job_refused(r, &g->job, op->call.err));
-    r->type = STR("text/plain");
-    buf_add_str(&r->text, g->job.res.id);
-    return op_go(op, native_send);
+    return native_job_answer(op, &g->job);
 }
 
 /* ---- delete, evict, prefetch ---- */
@@ -170,8 +165,7 @@ static void put_workers(struct native_request *r, struct group *g)
         n = 1;
     else if (!text.n || !str_to_u64(text, 1024, &n) || n == 0)
         return;
-    js_key(&g->job.spec, STR("workers"));
-    js_u64(&g->job.spec, n);
+    js_put_u64(&g->job.spec, "workers", n);
 }
 
 static enum step_next begin(struct op *op, const char *engine)
@@ -247,6 +241,69 @@ static void copy_options(struct native_request *r, struct group *g)
     native_job_flag(&g->job, "synchronize", native_flag(v, "synchronize"));
     native_job_flag(&g->job, "stop_on_error", !native_flag(v, "coer"));
     put_workers(r, g);
+}
+
+static void put_stage(struct group *g, struct str name, struct str args)
+{
+    js_object(&g->job.spec);
+    js_put_str(&g->job.spec, "name", name);
+    if (args.n)
+        js_put_str(&g->job.spec, "args", args);
+    js_end_object(&g->job.spec);
+}
+
+/* "args" is ours: of all stages, or a list of one text for each. */
+static struct str stage_args(struct native_request *r, size_t stage)
+{
+    const struct doc *args = native_value(r, "args");
+
+    if (args && args->kind == DOC_SCALAR)
+        return args->text;
+    const struct doc *d = args && args->kind == DOC_LIST ? args->first : NULL;
+    for (; d && stage; stage--)
+        d = d->next;
+    return d && d->kind == DOC_SCALAR ? d->text : STR("");
+}
+
+/* request_timeout is passed over, as AIStore does: an ETL says itself how long an object may take. */
+static void etl_options(struct native_request *r, struct group *g)
+{
+    const struct doc *rest = native_value(r, "pipeline");
+    size_t stage = 0;
+
+    copy_options(r, g);
+    native_job_flag(&g->job, "members", native_flag(r->action.value, "members"));
+    js_key(&g->job.spec, STR("etl"));
+    js_array(&g->job.spec);
+    put_stage(g, native_text(r->action.value, "id"), stage_args(r, stage++));
+    for (const struct doc *d = rest && rest->kind == DOC_LIST ? rest->first : NULL; d; d = d->next)
+        put_stage(g, d->text, stage_args(r, stage++));
+    js_end_array(&g->job.spec);
+}
+
+static enum err check_etl(struct native_request *r)
+{
+    const struct doc *rest = native_value(r, "pipeline");
+    struct str id = native_text(r->action.value, "id");
+    char found[ETL_ID_MAX];
+    enum err e = ERR_OK;
+
+    if (!r->env->s3->door)
+        return native_error(r, ERR_NOT_IMPLEMENTED, "ETLs are off here: see the setting etl.runtime");
+    if (rest && rest->kind != DOC_LIST)
+        return native_error(r, ERR_INVALID_ARGUMENT, "pipeline is a list of names of ETLs");
+    for (const struct doc *d = NULL;; d = d ? d->next : rest ? rest->first : NULL) {
+        struct str name = d ? d->text : id;
+        if (!etl_stage_name_is_valid(name))
+            return native_error(r, ERR_INVALID_ARGUMENT, "\"" STR_FMT "\" is no name of an ETL", STR_ARG(name));
+        if (r->env->etl_names && !etl_names_find(r->env->etl_names, name, found)) {
+            r->error_status = 404;
+            return native_error(r, ERR_NO_SUCH_ETL, "etl[" STR_FMT "] does not exist", STR_ARG(name));
+        }
+        if (d ? !d->next : !rest || !rest->first)
+            break;
+    }
+    return e;
 }
 
 static void archive_options(struct native_request *r, struct group *g)
@@ -327,21 +384,34 @@ static enum err take_to(struct native_request *r, struct group *g)
     return ERR_OK;
 }
 
-enum step_next native_copy_group(struct op *op)
+static enum step_next copy_group(struct op *op, const char *kind,
+                                 void (*options)(struct native_request *r, struct group *g))
 {
     struct native_request *r = NATIVE(op);
     struct group *g = group_new(r);
     enum err e;
 
-    native_job_begin(r, &g->job, "copy-list", r->bucket.found.id.name);
-    g->options = copy_options;
+    native_job_begin(r, &g->job, kind, r->bucket.found.id.name);
+    g->options = options;
     g->dry = native_flag(r->action.value, "dry_run");
     if (native_text(r->action.value, "prefix").n)
-        return op_fail(op,
-                       native_error(r, ERR_NOT_IMPLEMENTED, "copy-listrange: prefix is not implemented beside names"));
+        return op_fail(
+            op, native_error(r, ERR_NOT_IMPLEMENTED, "%s: prefix is not implemented beside names", r->route->name));
     if ((e = take_selection(r, g)) != ERR_OK || (e = take_to(r, g)) != ERR_OK)
         return op_fail(op, e);
     return op_go(op, to_find);
+}
+
+enum step_next native_copy_group(struct op *op)
+{
+    return copy_group(op, "copy-list", copy_options);
+}
+
+enum step_next native_etl_group(struct op *op)
+{
+    enum err e = check_etl(NATIVE(op));
+
+    return e == ERR_OK ? copy_group(op, "etl-list", etl_options) : op_fail(op, e);
 }
 
 enum step_next native_archive_group(struct op *op)
@@ -359,21 +429,34 @@ enum step_next native_archive_group(struct op *op)
     return op_go(op, to_find);
 }
 
-enum step_next native_copy_bucket(struct op *op)
+static enum step_next copy_bucket(struct op *op, const char *kind,
+                                  void (*options)(struct native_request *r, struct group *g))
 {
     struct native_request *r = NATIVE(op);
     struct group *g = group_new(r);
     struct str object = STR_NONE;
     enum err e;
 
-    native_job_begin(r, &g->job, "copy", r->bucket.found.id.name);
+    native_job_begin(r, &g->job, kind, r->bucket.found.id.name);
     native_job_text(&g->job, "prefix", native_text(r->action.value, "prefix"));
-    g->options = copy_options;
+    g->options = options;
     g->dry = native_flag(r->action.value, "dry_run");
     if ((e = native_bucket_of_uname(r, native_query(r, STR("bck_to")), &g->to, &object)) != ERR_OK)
         return op_fail(op, e);
     if (!g->dry && str_eq(native_bucket_own_name(r->arena, &g->to), r->bucket.found.id.name))
-        return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT, "copy-bck: " STR_FMT " can't be copied onto itself",
-                                        STR_ARG(native_bucket_text(r->arena, &g->to))));
+        return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT, "%s: " STR_FMT " can't be copied onto itself",
+                                        r->route->name, STR_ARG(native_bucket_text(r->arena, &g->to))));
     return op_go(op, to_find);
+}
+
+enum step_next native_copy_bucket(struct op *op)
+{
+    return copy_bucket(op, "copy", copy_options);
+}
+
+enum step_next native_etl_bucket(struct op *op)
+{
+    enum err e = check_etl(NATIVE(op));
+
+    return e == ERR_OK ? copy_bucket(op, "etl", etl_options) : op_fail(op, e);
 }

@@ -4,8 +4,9 @@
 #include "base/hash.h"
 #include "gateway/native_batches.h"
 #include "gateway/native_jobs.h"
+#include "gateway/native_report.h"
 
-enum { ID_BYTES = 10, POLL_MS = 20, POLLS_MAX = 150, REPORT_PAGE = 1000, REPORT_MAX = 16 << 20 };
+enum { ID_BYTES = 10, POLL_MS = 20, POLLS_MAX = 150 };
 
 /* ---- starting ---- */
 
@@ -14,8 +15,7 @@ static void release(void *b)
     buf_release(b);
 }
 
-/* "copy-list-x3k9..." */
-static struct str new_id(struct arena *a, const char *engine)
+struct str native_job_id(struct arena *a, const char *prefix)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
     uint8_t raw[ID_BYTES];
@@ -24,12 +24,12 @@ static struct str new_id(struct arena *a, const char *engine)
     random_bytes(raw, sizeof(raw));
     for (size_t i = 0; i < sizeof(raw); i++)
         text[i] = letters[raw[i] & 31];
-    return arena_printf(a, "%s-%.*s", engine, ID_BYTES, text);
+    return arena_printf(a, "%s-%.*s", prefix, ID_BYTES, text);
 }
 
 void native_job_begin(struct native_request *r, struct native_job *j, const char *engine, struct str bucket)
 {
-    *j = (struct native_job){.engine = engine, .id = new_id(r->arena, engine)};
+    *j = (struct native_job){.engine = engine, .id = native_job_id(r->arena, engine)};
     buf_init(&j->spec, JOB_SPEC_MAX);
     arena_defer(r->arena, release, &j->spec);
     js_object(&j->spec);
@@ -39,16 +39,19 @@ void native_job_begin(struct native_request *r, struct native_job *j, const char
 
 void native_job_text(struct native_job *j, const char *name, struct str value)
 {
-    js_key(&j->spec, str_z(name));
-    js_str(&j->spec, value);
+    js_put_str(&j->spec, name, value);
+}
+
+void native_job_number(struct native_job *j, const char *name, uint64_t value)
+{
+    js_put_u64(&j->spec, name, value);
 }
 
 void native_job_flag(struct native_job *j, const char *name, bool value)
 {
     if (!value)
         return;
-    js_key(&j->spec, str_z(name));
-    js_bool(&j->spec, true);
+    js_put_bool(&j->spec, name, true);
 }
 
 void native_job_start(struct native_request *r, struct native_job *j, struct call *call)
@@ -77,12 +80,14 @@ enum err native_job_refused(struct native_request *r, const struct native_job *j
     return e;
 }
 
-static enum step_next answer_id(struct op *op, struct str id)
+enum step_next native_job_answer(struct op *op, const struct native_job *j)
 {
     struct native_request *r = NATIVE(op);
 
+    if (op->call.err != ERR_OK)
+        return op_fail(op, native_job_refused(r, j, op->call.err));
     r->type = STR("text/plain");
-    buf_add_str(&r->text, id);
+    buf_add_str(&r->text, j->res.id);
     return op_go(op, native_send);
 }
 
@@ -109,11 +114,7 @@ enum step_next native_start(struct op *op)
 
 static enum step_next start_done(struct op *op)
 {
-    struct native_request *r = NATIVE(op);
-    struct native_job *j = r->state;
-    enum err e = op->call.err;
-
-    return e == ERR_OK ? answer_id(op, j->res.id) : op_fail(op, native_job_refused(r, j, e));
+    return native_job_answer(op, NATIVE(op)->state);
 }
 
 /* ---- stop ---- */
@@ -304,7 +305,7 @@ static enum step_next promote_looked(struct op *op)
             op, native_error(r, ERR_INVALID_ARGUMENT, "promote: " STR_FMT,
                              STR_ARG(errors && errors->first ? errors->first->text : STR("nothing was promoted"))));
     }
-    return answer_id(op, p->job.res.id);
+    return native_job_answer(op, &p->job);
 }
 
 /* ---- /v1/jobs ---- */
@@ -336,6 +337,18 @@ static enum err no_such(struct native_request *r, enum err e)
     return e == ERR_NOT_FOUND ? native_error(r, e, "job \"" STR_FMT "\" does not exist", STR_ARG(id)) : e;
 }
 
+/* /v1/jobs/ID/report */
+static enum step_next job_report(struct op *op)
+{
+    struct native_request *r = NATIVE(op);
+    struct str id = path_id(r);
+
+    if (!str_eq(r->raw[2], STR("report")) || str_find_char(id, '/') != SIZE_MAX || id.n == 0)
+        return op_fail(op, native_error(r, ERR_NOT_FOUND, "jobs have a report: GET /v1/jobs/ID/report"));
+    r->type = STR("application/x-ndjson");
+    return native_report(r, id, native_send);
+}
+
 enum step_next native_get_jobs(struct op *op)
 {
     struct native_request *r = NATIVE(op);
@@ -343,7 +356,7 @@ enum step_next native_get_jobs(struct op *op)
 
     r->state = s;
     if (r->raw_count > 2)
-        return op_go(op, native_job_report);
+        return op_go(op, job_report);
     s->look_req = (struct job_look_req){.arena = r->arena, .id = path_id(r), .parts = true};
     r->env->jobs->look(r->env->meta, &s->look_req, &s->looked, op_try(op, rest_looked));
     return STEP_WAIT;
@@ -393,8 +406,7 @@ static enum step_next rest_started(struct op *op)
     if (op->call.err != ERR_OK)
         return op_fail(op, native_job_refused(r, &s->job, op->call.err));
     js_object(&r->text);
-    js_key(&r->text, STR("id"));
-    js_str(&r->text, s->job.res.id);
+    js_put_str(&r->text, "id", s->job.res.id);
     js_end_object(&r->text);
     return op_go(op, native_send);
 }
@@ -420,98 +432,4 @@ static enum step_next rest_stopped(struct op *op)
         return op_fail(op,
                        native_error(r, ERR_INVALID_ARGUMENT, "this job can't be stopped: the cluster needs its end"));
     return op->call.err == ERR_OK ? op_go(op, native_send) : op_fail(op, no_such(r, op->call.err));
-}
-
-/* ---- /v1/jobs/ID/report: what failed, a line of JSON each ---- */
-
-struct report {
-    struct bucket_id system;
-    struct obj_list_req list_req;
-    struct obj_list_res list;
-    uint32_t next;
-    struct obj_get_req get_req;
-    struct obj_get_res got;
-    struct source_fill fill;
-    char *buf;
-    size_t n;
-};
-
-static step_fn report_list, report_next, report_got, report_read;
-
-static void close_body(void *arg)
-{
-    source_close(((struct report *)arg)->got.body);
-}
-
-enum step_next native_job_report(struct op *op)
-{
-    struct native_request *r = NATIVE(op);
-    struct report *p = ARENA_NEW(r->arena, struct report);
-    struct str id = path_id(r);
-
-    r->state = p;
-    if (!str_eq(r->raw[2], STR("report")) || str_find_char(id, '/') != SIZE_MAX || id.n == 0)
-        return op_fail(op, native_error(r, ERR_NOT_FOUND, "jobs have a report: GET /v1/jobs/ID/report"));
-    r->type = STR("application/x-ndjson");
-    if (!system_bucket_find(r->env->s3->buckets, r->arena, &p->system))
-        return op_go(op, native_send);
-    arena_defer(r->arena, close_body, p);
-    p->list_req.after = STR("");
-    p->list_req.prefix = arena_printf(r->arena, "jobs/" STR_FMT "/report/", STR_ARG(id));
-    return op_go(op, report_list);
-}
-
-static enum step_next report_list(struct op *op)
-{
-    struct native_request *r = NATIVE(op);
-    struct report *p = r->state;
-
-    p->next = 0;
-    p->list_req = (struct obj_list_req){.arena = r->arena,
-                                        .bucket = p->system,
-                                        .prefix = p->list_req.prefix,
-                                        .after = p->list_req.after,
-                                        .max = REPORT_PAGE};
-    store_obj_list(r->env->s3->store, &p->list_req, &p->list, op_call(op, report_next));
-    return STEP_WAIT;
-}
-
-static enum step_next report_next(struct op *op)
-{
-    struct native_request *r = NATIVE(op);
-    struct report *p = r->state;
-
-    if (p->next == p->list.count) {
-        if (!p->list.truncated || p->list.count == 0)
-            return op_go(op, native_send);
-        p->list_req.after = p->list.entries[p->list.count - 1].key;
-        return op_go(op, report_list);
-    }
-    p->get_req.head = (struct obj_head_req){
-        .arena = r->arena, .bucket = p->system, .key = p->list.entries[p->next++].key, .cond = COND_INIT};
-    store_obj_get(r->env->s3->store, &p->get_req, &p->got, op_call(op, report_got));
-    return STEP_WAIT;
-}
-
-static enum step_next report_got(struct op *op)
-{
-    struct native_request *r = NATIVE(op);
-    struct report *p = r->state;
-    uint64_t len = p->got.head.len;
-
-    if (len > REPORT_MAX || (p->buf = buf_reserve(&r->text, (size_t)len)) == NULL)
-        return op_fail(op, native_error(r, ERR_TOO_LARGE, "the report is too long for one answer"));
-    source_fill(&p->fill, p->got.body, p->buf, (size_t)len, &p->n, op_call(op, report_read));
-    return STEP_WAIT;
-}
-
-static enum step_next report_read(struct op *op)
-{
-    struct native_request *r = NATIVE(op);
-    struct report *p = r->state;
-
-    buf_commit(&r->text, p->n);
-    source_close(p->got.body);
-    p->got.body = NULL;
-    return op_go(op, report_next);
 }

@@ -31,7 +31,7 @@ static const struct native_job_kind kinds[] = {
     {"make-n-copies", "mirror", NULL, false, false},
     {"archive", "archive", "archive", false, true},
     {"copy-listrange", "copy-objects", "copy-list", false, true},
-    {"etl-listrange", "etl-objects", NULL, false, true},
+    {"etl-listrange", "etl-objects", "etl-list", false, true},
     {"delete-listrange", "delete-objects", "delete-list", false, false},
     {"evict-listrange", "evict-objects", "evict-list", false, false},
     {"prefetch-listrange", "prefetch-objects", "prefetch-list", false, false},
@@ -42,7 +42,7 @@ static const struct native_job_kind kinds[] = {
     {"promote", "promote-files", "promote", false, false},
     {"move-bck", "rename-bucket", "move-bck", false, false},
     {"copy-bck", "copy-bucket", "copy", false, false},
-    {"etl-bck", "etl-bucket", NULL, false, false},
+    {"etl-bck", "etl-bucket", "etl", false, false},
     {"etl-inline", "etl-inline", NULL, false, false},
     {"list", "list", NULL, false, true},
     {"get-batch", "get-batch", "get-batch", false, true},
@@ -69,53 +69,39 @@ const struct native_job_kind *native_job_kind_of(struct str engine)
 
 /* ---- what was looked at ---- */
 
-static struct str text_of(const struct doc *d, const char *name)
-{
-    const struct doc *found = doc_get(d, str_z(name));
-
-    return found && found->kind == DOC_SCALAR ? found->text : STR("");
-}
-
-static uint64_t number_of(const struct doc *d, const char *name)
-{
-    uint64_t n = 0;
-
-    return str_to_u64(text_of(d, name), UINT64_MAX, &n) ? n : 0;
-}
-
 static struct str kind_of(const struct doc *job)
 {
-    const struct native_job_kind *k = native_job_kind_of(text_of(job, "kind"));
+    const struct native_job_kind *k = native_job_kind_of(native_text(job, "kind"));
 
-    return k ? str_z(k->name) : text_of(job, "kind");
+    return k ? str_z(k->name) : native_text(job, "kind");
 }
 
 static bool is_running(const struct doc *job)
 {
-    return str_eq(text_of(job, "state"), STR("running"));
+    return str_eq(native_text(job, "state"), STR("running"));
 }
 
 /* Running, or idling a moment longer where clients expect that. */
 static bool is_listed(const struct doc *job)
 {
-    const struct native_job_kind *k = native_job_kind_of(text_of(job, "kind"));
+    const struct native_job_kind *k = native_job_kind_of(native_text(job, "kind"));
     uint64_t now_ms = (uint64_t)clock_wall_ns() / 1000000;
 
-    return is_running(job) || (k && k->idles && now_ms < number_of(job, "ended_ms") + IDLE_MS);
+    return is_running(job) || (k && k->idles && now_ms < native_number(job, "ended_ms") + IDLE_MS);
 }
 
 /* What failed, in words; empty: nothing. */
 static struct str error_of(struct native_request *r, const struct doc *job)
 {
     const struct doc *parts = doc_get(job, STR("parts"));
-    uint64_t failed = number_of(job, "failed");
+    uint64_t failed = native_number(job, "failed");
     struct str first = STR("");
 
     for (const struct doc *p = parts ? parts->first : NULL; p && first.n == 0; p = p->next) {
         const struct doc *errors = doc_get(p, STR("errors"));
         first = errors && errors->first ? errors->first->text : first;
     }
-    if (failed == 0 && !str_eq(text_of(job, "state"), STR("failed")))
+    if (failed == 0 && !str_eq(native_text(job, "state"), STR("failed")))
         return STR("");
     first.n = first.n < ERROR_MAX ? first.n : ERROR_MAX;
     return arena_printf(r->arena, "%llu failed: " STR_FMT, (unsigned long long)failed,
@@ -168,24 +154,16 @@ static bool is_asked(const struct query *q, const struct doc *job)
 
 /* ---- status ---- */
 
-static void put_text(struct buf *b, const char *name, struct str value)
-{
-    js_key(b, str_z(name));
-    js_str(b, value);
-}
-
 static void status_json(struct native_request *r, const struct doc *job)
 {
     struct buf *b = &r->text;
 
     js_object(b);
-    put_text(b, "kind", kind_of(job));
-    put_text(b, "uuid", text_of(job, "id"));
-    put_text(b, "err", is_running(job) ? STR("") : error_of(r, job));
-    js_key(b, STR("end_time"));
-    js_u64(b, is_running(job) ? 0 : number_of(job, "ended_ms") * 1000000);
-    js_key(b, STR("aborted"));
-    js_bool(b, str_eq(text_of(job, "state"), STR("stopped")));
+    js_put_str(b, "kind", kind_of(job));
+    js_put_str(b, "uuid", native_text(job, "id"));
+    js_put_str(b, "err", is_running(job) ? STR("") : error_of(r, job));
+    js_put_u64(b, "end_time", is_running(job) ? 0 : native_number(job, "ended_ms") * 1000000);
+    js_put_bool(b, "aborted", str_eq(native_text(job, "state"), STR("stopped")));
     js_end_object(b);
 }
 
@@ -202,7 +180,7 @@ static enum err tell_status(struct native_request *r, const struct query *q)
     const struct doc *last = NULL;
 
     for (const struct doc *j = q->jobs; j; j = j->next)
-        if (is_asked(q, j) && (!last || number_of(j, "created_ms") >= number_of(last, "created_ms")))
+        if (is_asked(q, j) && (!last || native_number(j, "created_ms") >= native_number(last, "created_ms")))
             last = j;
     if (!last)
         return no_job(r, q);
@@ -225,28 +203,27 @@ static void tell_running(struct native_request *r, const struct query *q)
     for (const struct doc *j = q->jobs; j; j = j->next)
         if (is_asked(q, j) && is_listed(j))
             js_str(&r->text,
-                   arena_printf(r->arena, STR_FMT "[" STR_FMT "]", STR_ARG(kind_of(j)), STR_ARG(text_of(j, "id"))));
+                   arena_printf(r->arena, STR_FMT "[" STR_FMT "]", STR_ARG(kind_of(j)), STR_ARG(native_text(j, "id"))));
     js_end_array(&r->text);
 }
 
 /* ---- snapshots ---- */
 
-/* RFC 3339 with milliseconds; 0: Go's zero time. */
-static void put_time(struct buf *b, const char *name, uint64_t ms)
+void native_time_json(struct buf *b, const char *name, uint64_t ms)
 {
     char text[CLOCK_ISO_LEN], digits[4];
 
     if (ms == 0) {
-        put_text(b, name, STR("0001-01-01T00:00:00Z"));
+        js_put_str(b, name, STR("0001-01-01T00:00:00Z"));
         return;
     }
     clock_iso((int64_t)ms * 1000000, text);
     snprintf(digits, sizeof(digits), "%03u", (unsigned)(ms % 1000));
     memcpy(text + CLOCK_ISO_LEN - 4, digits, 3);
-    put_text(b, name, str_n(text, sizeof(text)));
+    js_put_str(b, name, str_n(text, sizeof(text)));
 }
 
-static void put_bucket(struct buf *b, const char *name, struct str own)
+void native_own_bucket_json(struct buf *b, const char *name, struct str own)
 {
     struct native_bucket bucket = {.name = STR("")};
 
@@ -262,14 +239,14 @@ static void put_stats(struct native_request *r, const struct doc *part)
 
     js_key(b, STR("stats"));
     js_object(b);
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)number_of(part, "ok"));
-    put_text(b, "loc-objs", str_z(text));
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)number_of(part, "bytes"));
-    put_text(b, "loc-bytes", str_z(text));
-    put_text(b, "out-objs", STR("0"));
-    put_text(b, "out-bytes", STR("0"));
-    put_text(b, "in-objs", STR("0"));
-    put_text(b, "in-bytes", STR("0"));
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)native_number(part, "ok"));
+    js_put_str(b, "loc-objs", str_z(text));
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)native_number(part, "bytes"));
+    js_put_str(b, "loc-bytes", str_z(text));
+    js_put_str(b, "out-objs", STR("0"));
+    js_put_str(b, "out-bytes", STR("0"));
+    js_put_str(b, "in-objs", STR("0"));
+    js_put_str(b, "in-bytes", STR("0"));
     js_end_object(b);
 }
 
@@ -277,29 +254,27 @@ static void put_stats(struct native_request *r, const struct doc *part)
 static void snap_json(struct native_request *r, const struct doc *job, const struct doc *part)
 {
     const struct doc *spec = doc_get(job, STR("spec")), *of = part ? part : job;
-    struct str to = text_of(spec, "to").n ? text_of(spec, "to") : text_of(spec, "to_bucket");
+    struct str to = native_text(spec, "to").n ? native_text(spec, "to") : native_text(spec, "to_bucket");
     bool running = is_running(of);
     struct buf *b = &r->text;
     char workers[32];
 
     js_object(b);
-    put_text(b, "id", text_of(job, "id"));
-    put_text(b, "kind", kind_of(job));
-    put_time(b, "start-time", number_of(of, part ? "began_ms" : "created_ms"));
-    put_time(b, "end-time", running ? 0 : number_of(of, "ended_ms"));
-    put_bucket(b, "bck", text_of(spec, "bucket"));
-    put_bucket(b, "src-bck", text_of(spec, "bucket"));
-    put_bucket(b, "dst-bck", to);
-    put_text(b, "ctlmsg", text_of(part, "note"));
-    put_text(b, "abort-err", str_eq(text_of(of, "state"), STR("stopped")) ? STR("stopped on request") : STR(""));
-    put_text(b, "err", running ? STR("") : error_of(r, job));
-    snprintf(workers, sizeof(workers), "%llu", (unsigned long long)((number_of(spec, "workers") & 1023) << 10));
-    put_text(b, "glob.id", str_z(workers));
+    js_put_str(b, "id", native_text(job, "id"));
+    js_put_str(b, "kind", kind_of(job));
+    native_time_json(b, "start-time", native_number(of, part ? "began_ms" : "created_ms"));
+    native_time_json(b, "end-time", running ? 0 : native_number(of, "ended_ms"));
+    native_own_bucket_json(b, "bck", native_text(spec, "bucket"));
+    native_own_bucket_json(b, "src-bck", native_text(spec, "bucket"));
+    native_own_bucket_json(b, "dst-bck", to);
+    js_put_str(b, "ctlmsg", native_text(part, "note"));
+    js_put_str(b, "abort-err", str_eq(native_text(of, "state"), STR("stopped")) ? STR("stopped on request") : STR(""));
+    js_put_str(b, "err", running ? STR("") : error_of(r, job));
+    snprintf(workers, sizeof(workers), "%llu", (unsigned long long)((native_number(spec, "workers") & 1023) << 10));
+    js_put_str(b, "glob.id", str_z(workers));
     put_stats(r, of);
-    js_key(b, STR("aborted"));
-    js_bool(b, str_eq(text_of(of, "state"), STR("stopped")));
-    js_key(b, STR("is_idle"));
-    js_bool(b, !running);
+    js_put_bool(b, "aborted", str_eq(native_text(of, "state"), STR("stopped")));
+    js_put_bool(b, "is_idle", !running);
     js_key(b, STR("ext"));
     js_null(b);
     js_end_object(b);
@@ -310,7 +285,7 @@ static const struct doc *part_at(const struct doc *job, struct str node)
 {
     const struct doc *parts = doc_get(job, STR("parts")), *p = parts ? parts->first : NULL;
 
-    while (p && node.n && !str_eq(text_of(p, "node"), node))
+    while (p && node.n && !str_eq(native_text(p, "node"), node))
         p = p->next;
     return p;
 }
@@ -319,7 +294,7 @@ static const struct doc *part_at(const struct doc *job, struct str node)
 static bool node_tells(const struct doc *job, struct str node, bool first, const struct doc **part)
 {
     const struct doc *parts = doc_get(job, STR("parts"));
-    struct str only = text_of(doc_get(job, STR("spec")), "node");
+    struct str only = native_text(doc_get(job, STR("spec")), "node");
 
     *part = part_at(job, node);
     if (*part)
@@ -375,22 +350,17 @@ static void batch_json(struct buf *b, const struct arc_batch_snap *snap)
     const char *state = running ? "running" : snap->aborted ? "stopped" : snap->err == ERR_OK ? "done" : "failed";
 
     js_object(b);
-    put_text(b, "id", snap->id);
-    put_text(b, "kind", STR("get-batch"));
-    put_text(b, "state", str_z(state));
-    js_key(b, STR("created_ms"));
-    js_u64(b, (uint64_t)(snap->started_ns / 1000000));
-    js_key(b, STR("began_ms"));
-    js_u64(b, (uint64_t)(snap->started_ns / 1000000));
-    js_key(b, STR("ended_ms"));
-    js_u64(b, (uint64_t)(snap->ended_ns / 1000000));
-    js_key(b, STR("ok"));
-    js_u64(b, snap->objects);
-    js_key(b, STR("bytes"));
-    js_u64(b, snap->bytes);
+    js_put_str(b, "id", snap->id);
+    js_put_str(b, "kind", STR("get-batch"));
+    js_put_str(b, "state", str_z(state));
+    js_put_u64(b, "created_ms", (uint64_t)(snap->started_ns / 1000000));
+    js_put_u64(b, "began_ms", (uint64_t)(snap->started_ns / 1000000));
+    js_put_u64(b, "ended_ms", (uint64_t)(snap->ended_ns / 1000000));
+    js_put_u64(b, "ok", snap->objects);
+    js_put_u64(b, "bytes", snap->bytes);
     js_key(b, STR("spec"));
     js_object(b);
-    put_text(b, "bucket", snap->bucket);
+    js_put_str(b, "bucket", snap->bucket);
     js_end_object(b);
     js_end_object(b);
 }

@@ -22,12 +22,17 @@ const struct native_job_kind *native_job_kind_find(struct str name);
 /* By the engine's name; NULL: AIStore has no such jobs. */
 const struct native_job_kind *native_job_kind_of(struct str engine);
 
+/* Members of a snapshot: RFC 3339 with milliseconds (0: Go's zero time), and a bucket of ours as a Bck. */
+void native_time_json(struct buf *b, const char *name, uint64_t ms);
+void native_own_bucket_json(struct buf *b, const char *name, struct str own);
+
 /* Whether GET /cluster asks for jobs; then its first step is native_jobs_query. */
 bool native_jobs_asks(struct str what);
 step_fn native_jobs_query;
 /* Of GET /jobs/ID/report. */
-step_fn native_job_report;
 
+/* "copy-list-x3k9..." */
+struct str native_job_id(struct arena *a, const char *prefix);
 /* A job that an operation starts. `spec` is an open JSON object when names have been added; native_job_start() closes it. */
 struct native_job {
     const char *engine;
@@ -39,8 +44,11 @@ struct native_job {
 /* `spec` is open then: {"bucket":... */
 void native_job_begin(struct native_request *r, struct native_job *j, const char *engine, struct str bucket);
 void native_job_text(struct native_job *j, const char *name, struct str value);
+void native_job_number(struct native_job *j, const char *name, uint64_t value);
 void native_job_flag(struct native_job *j, const char *name, bool value);
 void native_job_start(struct native_request *r, struct native_job *j, struct call *call);
+/* Ends the operation behind native_job_start(): the answer is the id as text, or why there is no job. */
+enum step_next native_job_answer(struct op *op, const struct native_job *j);
 /* The call's error as the native API tells it. */
 enum err native_job_refused(struct native_request *r, const struct native_job *j, enum err e);
 

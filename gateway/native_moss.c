@@ -1,5 +1,6 @@
 /* GetBatch: GET and POST /v1/ml/moss[/BUCKET]. The answer is made here at once: there is no second place to be redirected to. */
 #include "archive/arc_batch.h"
+#include "etl/through.h"
 #include "gateway/native_request.h"
 #include "s3api/name.h"
 
@@ -153,7 +154,11 @@ static enum step_next moss_rows(struct op *op)
                                     .cpu = r->env->s3->cpu,
                                     .batches = r->env->s3->batches,
                                     .batch = &m->batch,
+                                    .through = etl_through,
+                                    .through_arg = r->env->s3->door,
                                     .bucket = m->buckets[0].name};
+    if (m->batch.transforms)
+        http_end_is_leaving(r->http);
     arc_batch_open(&m->req, &m->res, op_try(op, moss_answer));
     return STEP_WAIT;
 }

@@ -61,16 +61,6 @@ bool native_redirects(struct native_request *r)
     return true;
 }
 
-enum err native_refuse_etl(struct native_request *r)
-{
-    struct str name = native_query(r, STR("etl_name"));
-
-    if (name.n == 0)
-        return ERR_OK;
-    return native_error(r, ERR_NOT_IMPLEMENTED, "etl_name: transforms are not served yet (\"" STR_FMT "\")",
-                        STR_ARG(name));
-}
-
 enum err native_range(struct native_request *r, struct range *out, bool *partial)
 {
     struct str value = http_header_get(r->http, STR("range"));

@@ -28,8 +28,6 @@ struct attr native_next_version(struct arena *a, const struct object_info *repla
 /* A client that speaks TLS sends the head of an upload alone and waits to be told where the body goes: to ourselves, marked. True: that was
  * the answer, go to native_send. */
 bool native_redirects(struct native_request *r);
-/* etl_name and the like: ERR_NOT_IMPLEMENTED, told. */
-MUST_USE enum err native_refuse_etl(struct native_request *r);
 /* A size that an answer states or a body has. */
 MUST_USE enum err native_range(struct native_request *r, struct range *out, bool *partial);
 

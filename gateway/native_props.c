@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "etl/view_conf.h"
 #include "gateway/native_fields.h"
 #include "store/backend_conf.h"
 
@@ -181,10 +182,8 @@ static void write_backend(struct buf *b, const struct doc *backend)
 {
     js_key(b, STR("backend_bck"));
     js_object(b);
-    js_key(b, STR("name"));
-    js_str(b, backend ? native_text(backend, "bucket") : STR(""));
-    js_key(b, STR("provider"));
-    js_str(b, backend ? STR("aws") : STR(""));
+    js_put_str(b, "name", backend ? native_text(backend, "bucket") : STR(""));
+    js_put_str(b, "provider", backend ? STR("aws") : STR(""));
     js_key(b, STR("namespace"));
     js_raw(b, STR("{\"uuid\":\"\",\"name\":\"\"}"));
     js_end_object(b);
@@ -193,7 +192,7 @@ static void write_backend(struct buf *b, const struct doc *backend)
 void native_props_json(struct native_request *r, struct buf *b, const struct native_bucket *bucket)
 {
     const struct doc *settings = settings_of(r->arena, &bucket->found), *kept = doc_get(settings, STR("native"));
-    const struct doc *backend = doc_get(settings, STR("backend"));
+    const struct doc *backend = doc_get(settings, STR("backend")), *view = doc_get(settings, STR("view"));
     struct str open[DEPTH], groups[DEPTH], name;
     unsigned depth = 0;
 
@@ -217,6 +216,10 @@ void native_props_json(struct native_request *r, struct buf *b, const struct nat
             js_key(b, STR("backend"));
             backend_conf_show(b, backend);
         }
+        if (view && str_eq(rows[i].path, STR("sluice.members"))) {
+            js_key(b, STR("view"));
+            js_doc(b, view);
+        }
     }
     for (; depth > 0; depth--)
         js_end_object(b);
@@ -232,6 +235,7 @@ struct change {
     struct str set[ROWS]; /* p == NULL: not said */
     bool members, says_members;
     const struct doc *backend; /* NULL: not said */
+    const struct doc *view;    /* the same */
 };
 
 static bool is_null(const struct doc *d)
@@ -305,6 +309,10 @@ static enum err walk(struct change *c, const struct doc *d, struct str above)
         size_t i = 0;
         if (str_eq(path, STR("sluice.backend")) || str_eq(path, STR("backend"))) {
             c->backend = at; /* null: none any more. The short name is that of S3's settings header */
+            continue;
+        }
+        if (str_eq(path, STR("sluice.view")) || str_eq(path, STR("view"))) {
+            c->view = at;
             continue;
         }
         if (is_null(at))
@@ -388,6 +396,31 @@ static enum err check_backend(struct change *c)
     return native_error(c->r, ERR_INVALID_ARGUMENT, "bucket property \"sluice.backend\": %s", why);
 }
 
+/* A view's results take the place of what was in the bucket: it is made as one, and stays one. */
+static enum err check_view(struct change *c)
+{
+    struct bucket source = {.props = STR("")};
+    struct view_conf conf;
+    char why[DOC_WHY_MAX] = "";
+
+    if (!c->view)
+        return ERR_OK;
+    if (c->now && !c->now->id.view)
+        return native_error(c->r, ERR_INVALID_ARGUMENT,
+                            "bucket property \"sluice.view\": a bucket is made as a view, or is none");
+    if (is_null(c->view))
+        return native_error(c->r, ERR_INVALID_ARGUMENT,
+                            "bucket property \"sluice.view\": a view stays one: delete the bucket instead");
+    if (c->backend)
+        return native_error(c->r, ERR_INVALID_ARGUMENT, "a view has no bucket behind it: \"sluice.backend\"");
+    if (view_conf_parse(c->r->arena, c->view, &conf, why) != ERR_OK)
+        return native_error(c->r, ERR_INVALID_ARGUMENT, "bucket property \"sluice.view\": %s", why);
+    if (buckets_find(c->r->env->s3->buckets, c->r->arena, conf.source, &source) == ERR_OK && !source.id.view)
+        return ERR_OK;
+    return native_error(c->r, ERR_INVALID_ARGUMENT, "bucket property \"sluice.view\": \"" STR_FMT "\" is no bucket%s",
+                        STR_ARG(conf.source), source.id.view ? " but a view, too" : "");
+}
+
 /* The settings that change: {"native":{all that is kept},"members":true}. */
 static enum err write_settings(struct change *c, struct native_props_change *out)
 {
@@ -397,13 +430,15 @@ static enum err write_settings(struct change *c, struct native_props_change *out
     buf_init(b, BUCKET_PROPS_MAX);
     arena_defer(c->r->arena, release, b);
     js_object(b);
-    if (c->says_members) {
-        js_key(b, STR("members"));
-        js_bool(b, c->members);
-    }
+    if (c->says_members)
+        js_put_bool(b, "members", c->members);
     if (c->backend) {
         js_key(b, STR("backend"));
         js_doc(b, c->backend);
+    }
+    if (c->view) {
+        js_key(b, STR("view"));
+        js_doc(b, c->view);
     }
     for (size_t i = 0; i < ROWS; i++) {
         const struct doc *before = rows[i].policy == KEPT ? doc_get(c->kept, rows[i].path) : NULL;
@@ -439,6 +474,8 @@ enum err native_props_change(struct native_request *r, const struct doc *value, 
         e = walk(c, value, STR(""));
     if (e == ERR_OK && !now)
         e = read_redundancy(c, out);
+    if (e == ERR_OK)
+        e = check_view(c);
     if (e == ERR_OK)
         e = write_settings(c, out);
     return e;

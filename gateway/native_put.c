@@ -1,5 +1,6 @@
 /* PUT and PATCH of objects in the native API, and what is done with an object without its bytes: copies, new names. */
 #include "gateway/native_object.h"
+#include "gateway/native_transform.h"
 #include "s3api/cond.h"
 
 step_fn native_put, native_patch, native_rename, native_check_lock; /* native_routes.def */
@@ -14,12 +15,16 @@ enum step_next native_put(struct op *op)
 
     if (native_redirects(r))
         return op_go(op, native_send);
+    if (native_query(r, STR("object_to")).n)
+        return op_go(op, native_transforms(r) ? native_copy_transformed : native_copy);
+    if (native_transforms(r) && (native_query(r, STR("uploadId")).n || native_query(r, STR("append_type")).n ||
+                                 native_query(r, STR("archpath")).n))
+        return op_fail(op, native_error(r, ERR_NOT_IMPLEMENTED,
+                                        "etl_name: parts, appended content and members are not transformed"));
     if (native_query(r, STR("uploadId")).n)
         return op_go(op, native_put_part);
     if (native_query(r, STR("append_type")).n)
         return op_go(op, native_append);
-    if (native_query(r, STR("object_to")).n)
-        return op_go(op, native_copy);
     if (native_query(r, STR("archpath")).n)
         return op_go(op, native_archput);
     return op_go(op, native_put_object);
@@ -34,18 +39,16 @@ struct put_state {
     struct obj_put_res res;
     struct body_check check;
     struct attr attrs[2];
+    struct native_ingest ingest;
 };
 
-static step_fn put_version, put_done;
+static step_fn put_version, put_transformed, put_store, put_done;
 
 enum step_next native_put_object(struct op *op)
 {
     struct native_request *r = NATIVE(op);
     struct put_state *p = r->state = ARENA_NEW(r->arena, struct put_state);
-    enum err e = native_refuse_etl(r);
 
-    if (e != ERR_OK)
-        return op_fail(op, e);
     p->head_req = (struct obj_head_req){
         .arena = r->arena, .bucket = r->bucket.found.id, .key = r->object, .cond = COND_INIT, .cached = true};
     store_obj_head(r->env->s3->store, &p->head_req, &p->head, op_try(op, put_version));
@@ -97,6 +100,33 @@ static enum step_next put_version(struct op *op)
                                   .check = &p->check,
                                   .size_max = NATIVE_PUT_MAX};
     cond_parse_write(r->http, &p->req.cond);
+    if (!native_transforms(r))
+        return op_go(op, put_store);
+    native_ingest(r, &p->ingest, &p->check, op_try(op, put_transformed));
+    return STEP_WAIT;
+}
+
+static enum step_next put_transformed(struct op *op)
+{
+    struct native_request *r = NATIVE(op);
+    struct put_state *p = r->state;
+
+    if (op->call.err != ERR_OK)
+        return op_fail(op, r->message.n
+                               ? op->call.err
+                               : native_transform_fail(r, op->call.err, &p->ingest.res, &r->bucket, r->object));
+    p->req.body = p->ingest.res.body;
+    p->req.check = &p->ingest.check;
+    if (p->ingest.res.content_type.n)
+        p->attrs[0].value = p->ingest.res.content_type;
+    return op_go(op, put_store);
+}
+
+static enum step_next put_store(struct op *op)
+{
+    struct native_request *r = NATIVE(op);
+    struct put_state *p = r->state;
+
     store_obj_put(r->env->s3->store, &p->req, &p->res, op_try(op, put_done));
     return STEP_WAIT;
 }
@@ -131,10 +161,8 @@ enum step_next native_copy(struct op *op)
 {
     struct native_request *r = NATIVE(op);
     struct copy_state *c = r->state = ARENA_NEW(r->arena, struct copy_state);
-    enum err e = native_refuse_etl(r);
+    enum err e = native_bucket_of_uname(r, native_query(r, STR("object_to")), &c->to, &c->object);
 
-    if (e == ERR_OK)
-        e = native_bucket_of_uname(r, native_query(r, STR("object_to")), &c->to, &c->object);
     if (e == ERR_OK && c->object.n == 0)
         e = native_error(r, ERR_INVALID_ARGUMENT, "object_to names no object");
     if (e == ERR_OK && native_query_bool(r, STR("synchronize")))

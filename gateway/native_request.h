@@ -40,6 +40,7 @@ struct native_request {
     struct arena *arena; /* == http->arena */
     const struct native_env *env;
     struct str who; /* access key or subject; empty when everybody is served */
+    bool admin;     /* the owner, a token made with the owner's secret, or one of an issuer that says so */
     const struct native_route *route;
     struct str raw[NATIVE_SEGMENTS_MAX]; /* path behind "/v1/", split at '/', not decoded; the last one has the rest */
     unsigned raw_count;
@@ -49,6 +50,7 @@ struct native_request {
     size_t query_count;
     struct native_action action; /* when the route has NATIVE_ACTION */
     const struct doc *body;      /* the whole JSON body then (not all are action messages) */
+    struct str raw_body;         /* when the route has NATIVE_RAW */
     void *state;                 /* the operation's own */
     /* the answer */
     int status; /* 0 = 200 */
@@ -75,6 +77,8 @@ const struct doc *native_member(const struct doc *map, const char *name);
 /* Text of a scalar member; p == NULL when absent. */
 struct str native_text(const struct doc *map, const char *name);
 bool native_flag(const struct doc *map, const char *name);
+/* 0 when absent, or no number. */
+uint64_t native_number(const struct doc *map, const char *name);
 
 void native_header(struct native_request *r, struct str name, struct str value);
 void native_header_f(struct native_request *r, struct str name, const char *fmt, ...)
@@ -119,6 +123,7 @@ enum {
     NATIVE_NAMED = 4,  /* the path names a bucket that need not exist */
     NATIVE_OBJECT = 8, /* the path names an object, too */
     NATIVE_OPEN = 16,  /* without a token, too */
+    NATIVE_RAW = 32,   /* read a body first, of whatever form: raw_body */
 };
 struct native_route {
     const char *name; /* for logs and 501: "create-bck", "GET objects" */

@@ -96,12 +96,6 @@ static int status_of(const struct native_request *r, enum err e)
     return status == 500 && e != ERR_INTERNAL && e != ERR_IO && e != ERR_CORRUPT ? 400 : status;
 }
 
-static void add_text(struct buf *b, const char *key, struct str value)
-{
-    js_key(b, str_z(key));
-    js_str(b, value);
-}
-
 static void write_error(struct native_request *r, enum err e, int status)
 {
     struct buf *b = &r->text;
@@ -110,15 +104,14 @@ static void write_error(struct native_request *r, enum err e, int status)
     buf_reset(b);
     js_object(b);
     if (r->tcode.n)
-        add_text(b, "tcode", r->tcode);
-    add_text(b, "message", r->message.n ? r->message : str_z(err_text(e)));
-    add_text(b, "method", r->http->method_text);
-    add_text(b, "url_path", r->http->path);
-    add_text(b, "remote_addr", str_z(r->http->peer));
-    add_text(b, "caller", STR(""));
-    add_text(b, "node", node);
-    js_key(b, STR("status"));
-    js_u64(b, (uint64_t)status);
+        js_put_str(b, "tcode", r->tcode);
+    js_put_str(b, "message", r->message.n ? r->message : str_z(err_text(e)));
+    js_put_str(b, "method", r->http->method_text);
+    js_put_str(b, "url_path", r->http->path);
+    js_put_str(b, "remote_addr", str_z(r->http->peer));
+    js_put_str(b, "caller", STR(""));
+    js_put_str(b, "node", node);
+    js_put_u64(b, "status", (uint64_t)status);
     js_end_object(b);
 }
 

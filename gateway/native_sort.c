@@ -1,7 +1,5 @@
 /* Sorting shards: dSort's calls over jobs of the kind "dsort".
  * Source: AIStore's ext/dsort/request_spec.go and metric.go as its SDK speaks them; docs/native-api.md. */
-#include "base/clock.h"
-#include "base/hash.h"
 #include "gateway/native_jobs.h"
 
 enum { LOOK_NODES_MAX = 1 << 20 };
@@ -17,12 +15,6 @@ struct sort {
 static step_fn sort_found, sort_started, sort_looked, sort_stopped;
 
 /* ---- start ---- */
-
-static void number(struct native_job *j, const char *name, uint64_t v)
-{
-    js_key(&j->spec, str_z(name));
-    js_u64(&j->spec, v);
-}
 
 /* With the extension, which a name may have or leave to its own member of the specification. */
 static struct str extended(struct native_request *r, struct str name, struct str extension)
@@ -90,7 +82,7 @@ static enum err add_size(struct native_request *r, struct sort *s, const char *n
         return ERR_OK;
     if (!parse_size(text, &v))
         return native_error(r, ERR_INVALID_ARGUMENT, "\"%s\" must be a size such as 10MB or 64MiB", name);
-    number(&s->job, member, v);
+    native_job_number(&s->job, member, v);
     return ERR_OK;
 }
 
@@ -115,7 +107,7 @@ static enum err add_algorithm(struct native_request *r, struct sort *s)
     if (seed.n && !str_to_u64(seed, INT64_MAX, &v))
         return native_error(r, ERR_INVALID_ARGUMENT, "\"algorithm.seed\" must be a number that is not negative");
     if (seed.n)
-        number(&s->job, "seed", v);
+        native_job_number(&s->job, "seed", v);
     if (native_text(a, "extension").n)
         native_job_text(&s->job, "content_extension", native_text(a, "extension"));
     if (native_text(a, "content_key_type").n)
@@ -206,16 +198,6 @@ enum step_next native_sort_start(struct op *op)
     return STEP_WAIT;
 }
 
-static struct str new_id(struct arena *a)
-{
-    uint8_t raw[8];
-    char hex[16];
-
-    random_bytes(raw, sizeof(raw));
-    hex_encode(raw, sizeof(raw), hex);
-    return arena_printf(a, "srt-%.16s", hex);
-}
-
 static enum step_next sort_found(struct op *op)
 {
     struct native_request *r = NATIVE(op);
@@ -223,7 +205,7 @@ static enum step_next sort_found(struct op *op)
     enum err e;
 
     native_job_begin(r, &s->job, "dsort", s->from.found.id.name);
-    s->job.id = new_id(r->arena);
+    s->job.id = native_job_id(r->arena, "srt");
     native_job_text(&s->job, "to_bucket", native_bucket_own_name(r->arena, &s->to));
     if (native_text(r->body, "description").n)
         native_job_text(&s->job, "description", native_text(r->body, "description"));
@@ -237,14 +219,9 @@ static enum step_next sort_found(struct op *op)
 
 static enum step_next sort_started(struct op *op)
 {
-    struct native_request *r = NATIVE(op);
-    struct sort *s = r->state;
+    const struct sort *s = NATIVE(op)->state;
 
-    if (op->call.err != ERR_OK)
-        return op_fail(op, native_job_refused(r, &s->job, op->call.err));
-    r->type = STR("text/plain");
-    buf_add_str(&r->text, s->job.res.id);
-    return op_go(op, native_send);
+    return native_job_answer(op, &s->job);
 }
 
 /* ---- status ---- */
@@ -261,48 +238,14 @@ enum step_next native_sort_status(struct op *op)
     return STEP_WAIT;
 }
 
-static void put_text(struct buf *b, const char *key, struct str v)
+/* A job keeps when it began and ended, not when its phases did: times that are not known are Go's zero time, and how long a phase took is 0. */
+static void put_phase(struct buf *b, uint64_t began_ms, uint64_t ended_ms, bool begun, bool done)
 {
-    js_key(b, str_z(key));
-    js_str(b, v);
-}
-
-static void put_flag(struct buf *b, const char *key, bool v)
-{
-    js_key(b, str_z(key));
-    js_bool(b, v);
-}
-
-static void put_time(struct buf *b, const char *key, uint64_t ms)
-{
-    char text[CLOCK_ISO_LEN];
-
-    if (ms == 0) {
-        put_text(b, key, STR("0001-01-01T00:00:00Z"));
-        return;
-    }
-    clock_iso((int64_t)ms * 1000000, text);
-    put_text(b, key, str_n(text, sizeof(text)));
-}
-
-static uint64_t number_of(const struct doc *d, const char *name)
-{
-    uint64_t v = 0;
-
-    (void)str_to_u64(native_text(d, name), UINT64_MAX, &v);
-    return v;
-}
-
-static void put_phase(struct buf *b, const struct doc *part, bool begun, bool done)
-{
-    uint64_t began = number_of(part, "began_ms"), ended = number_of(part, "ended_ms");
-
-    put_time(b, "started_time", begun ? began : 0);
-    put_time(b, "end_time", done ? (ended ? ended : began) : 0);
-    js_key(b, STR("elapsed"));
-    js_u64(b, 0);
-    put_flag(b, "running", begun && !done);
-    put_flag(b, "finished", done);
+    native_time_json(b, "started_time", began_ms);
+    native_time_json(b, "end_time", ended_ms);
+    js_put_u64(b, "elapsed", 0);
+    js_put_bool(b, "running", begun && !done);
+    js_put_bool(b, "finished", done);
 }
 
 /* "creation samples=40 shards=3", as the job notes what it is at. */
@@ -331,28 +274,28 @@ static void put_metrics(struct native_request *r, const struct doc *job, const s
     js_object(b);
     js_key(b, STR("local_extraction"));
     js_object(b);
-    put_phase(b, part, true, extracted || ended);
-    put_text(b, "total_count", samples);
-    put_text(b, "extracted_count", samples);
-    put_text(b, "extracted_size", native_text(part, "bytes").n ? native_text(part, "bytes") : STR("0"));
-    put_text(b, "extracted_record_count", samples);
-    put_text(b, "extracted_to_disk_count", STR("0"));
-    put_text(b, "extracted_to_disk_size", STR("0"));
+    put_phase(b, native_number(part, "began_ms"), 0, true, extracted || ended);
+    js_put_str(b, "total_count", samples);
+    js_put_str(b, "extracted_count", samples);
+    js_put_str(b, "extracted_size", native_text(part, "bytes").n ? native_text(part, "bytes") : STR("0"));
+    js_put_str(b, "extracted_record_count", samples);
+    js_put_str(b, "extracted_to_disk_count", STR("0"));
+    js_put_str(b, "extracted_to_disk_size", STR("0"));
     js_end_object(b);
     js_key(b, STR("meta_sorting"));
     js_object(b);
-    put_phase(b, part, extracted, sorted || ended);
+    put_phase(b, 0, 0, extracted, sorted || ended);
     js_end_object(b);
     js_key(b, STR("shard_creation"));
     js_object(b);
-    put_phase(b, part, sorted, done);
-    put_text(b, "to_create", shards);
-    put_text(b, "created_count", shards);
-    put_text(b, "moved_shard_count", STR("0"));
+    put_phase(b, 0, done ? native_number(part, "ended_ms") : 0, sorted, done);
+    js_put_str(b, "to_create", shards);
+    js_put_str(b, "created_count", shards);
+    js_put_str(b, "moved_shard_count", STR("0"));
     js_end_object(b);
-    put_flag(b, "aborted", ended && !done);
-    put_flag(b, "archived", ended);
-    put_text(b, "description", native_text(native_member(job, "spec"), "description"));
+    js_put_bool(b, "aborted", ended && !done);
+    js_put_bool(b, "archived", ended);
+    js_put_str(b, "description", native_text(native_member(job, "spec"), "description"));
     js_key(b, STR("warnings"));
     js_array(b);
     js_end_array(b);
@@ -364,15 +307,6 @@ static void put_metrics(struct native_request *r, const struct doc *job, const s
     js_end_object(b);
 }
 
-static void put_bucket(struct buf *b, const char *key, struct str own)
-{
-    struct native_bucket bucket;
-
-    js_key(b, str_z(key));
-    native_bucket_of_own(own, &bucket);
-    native_bucket_json(b, &bucket);
-}
-
 static void put_info(struct native_request *r, const struct doc *job, const struct doc *part)
 {
     const struct doc *spec = native_member(job, "spec");
@@ -382,17 +316,17 @@ static void put_info(struct native_request *r, const struct doc *job, const stru
     bool ended = !str_eq(state, STR("running"));
 
     js_object(b);
-    put_text(b, "id", native_text(job, "id"));
-    put_bucket(b, "src-bck", from);
-    put_bucket(b, "dst-bck", to.n ? to : from);
-    put_time(b, "started_time", number_of(job, "created_ms"));
-    put_time(b, "finish_time", ended ? number_of(part, "ended_ms") : 0);
-    put_text(b, "loc-objs", native_text(part, "ok").n ? native_text(part, "ok") : STR("0"));
-    put_text(b, "loc-bytes", native_text(part, "bytes").n ? native_text(part, "bytes") : STR("0"));
+    js_put_str(b, "id", native_text(job, "id"));
+    native_own_bucket_json(b, "src-bck", from);
+    native_own_bucket_json(b, "dst-bck", to.n ? to : from);
+    native_time_json(b, "started_time", native_number(job, "created_ms"));
+    native_time_json(b, "finish_time", ended ? native_number(part, "ended_ms") : 0);
+    js_put_str(b, "loc-objs", native_text(part, "ok").n ? native_text(part, "ok") : STR("0"));
+    js_put_str(b, "loc-bytes", native_text(part, "bytes").n ? native_text(part, "bytes") : STR("0"));
     js_key(b, STR("Metrics"));
     put_metrics(r, job, part);
-    put_flag(b, "aborted", ended && !str_eq(state, STR("done")));
-    put_flag(b, "archived", ended);
+    js_put_bool(b, "aborted", ended && !str_eq(state, STR("done")));
+    js_put_bool(b, "archived", ended);
     js_end_object(b);
 }
 

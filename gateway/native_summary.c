@@ -170,17 +170,10 @@ static enum step_next summary_add(struct op *op)
 
 /* ---- the answer ---- */
 
-static void add_u64(struct buf *b, const char *key, uint64_t v)
-{
-    js_key(b, str_z(key));
-    js_u64(b, v);
-}
-
 /* int64 with Go's string tag */
 static void add_text(struct native_request *r, struct buf *b, const char *key, uint64_t v)
 {
-    js_key(b, str_z(key));
-    js_str(b, arena_u64(r->arena, v));
+    js_put_str(b, key, arena_u64(r->arena, v));
 }
 
 /* Copies, and slices of parity, take room too. */
@@ -197,16 +190,12 @@ static void write_summary(struct native_request *r, struct buf *b, const struct 
     const struct count *c = &s->count;
 
     js_object(b);
-    js_key(b, STR("name"));
-    js_str(b, r->bucket.name);
-    js_key(b, STR("provider"));
-    js_str(b, str_z(names[r->bucket.provider]));
+    js_put_str(b, "name", r->bucket.name);
+    js_put_str(b, "provider", str_z(names[r->bucket.provider]));
     js_key(b, STR("namespace"));
     js_object(b);
-    js_key(b, STR("uuid"));
-    js_str(b, r->bucket.uuid);
-    js_key(b, STR("name"));
-    js_str(b, r->bucket.space);
+    js_put_str(b, "uuid", r->bucket.uuid);
+    js_put_str(b, "name", r->bucket.space);
     js_end_object(b);
     js_key(b, STR("ObjCount"));
     js_object(b);
@@ -215,9 +204,9 @@ static void write_summary(struct native_request *r, struct buf *b, const struct 
     js_end_object(b);
     js_key(b, STR("ObjSize"));
     js_object(b);
-    add_u64(b, "obj_min_size", c->objects ? c->least : 0);
-    add_u64(b, "obj_avg_size", c->objects ? c->bytes / c->objects : 0);
-    add_u64(b, "obj_max_size", c->most);
+    js_put_u64(b, "obj_min_size", c->objects ? c->least : 0);
+    js_put_u64(b, "obj_avg_size", c->objects ? c->bytes / c->objects : 0);
+    js_put_u64(b, "obj_max_size", c->most);
     js_end_object(b);
     js_key(b, STR("TotalSize"));
     js_object(b);
@@ -226,9 +215,8 @@ static void write_summary(struct native_request *r, struct buf *b, const struct 
     add_text(r, b, "size_all_remote_objs", c->remote_bytes);
     add_text(r, b, "total_disks_size", 0);
     js_end_object(b);
-    add_u64(b, "used_pct", 0);
-    js_key(b, STR("is_present"));
-    js_bool(b, true);
+    js_put_u64(b, "used_pct", 0);
+    js_put_bool(b, "is_present", true);
     js_end_object(b);
 }
 

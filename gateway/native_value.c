@@ -56,3 +56,10 @@ bool native_flag(const struct doc *map, const char *name)
 {
     return is_true(native_text(map, name));
 }
+
+uint64_t native_number(const struct doc *map, const char *name)
+{
+    uint64_t v = 0;
+
+    return str_to_u64(native_text(map, name), UINT64_MAX, &v) ? v : 0;
+}

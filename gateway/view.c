@@ -20,33 +20,22 @@ void view_json(const struct view *v, struct buf *out)
     const struct map *m = members_map(v->members);
 
     js_object(out);
-    js_key(out, STR("epoch"));
-    js_u64(out, m->epoch);
-    js_key(out, STR("moving"));
-    js_bool(out, m->previous_count > 0);
-    js_key(out, STR("term"));
-    js_u64(out, m->term);
-    js_key(out, STR("settled"));
-    js_bool(out, m->share_count > 0 && m->moving_since == 0 && in_sync(m) == m->node_count);
-    js_key(out, STR("meta_reachable"));
-    js_bool(out, meta_reachable(v->meta));
+    js_put_u64(out, "epoch", m->epoch);
+    js_put_bool(out, "moving", m->previous_count > 0);
+    js_put_u64(out, "term", m->term);
+    js_put_bool(out, "settled", m->share_count > 0 && m->moving_since == 0 && in_sync(m) == m->node_count);
+    js_put_bool(out, "meta_reachable", meta_reachable(v->meta));
     js_key(out, STR("nodes"));
     js_array(out);
     for (unsigned i = 0; i < m->node_count; i++) {
         const struct map_node *n = &m->nodes[i];
         js_object(out);
-        js_key(out, STR("id"));
-        js_str(out, n->id);
-        js_key(out, STR("zone"));
-        js_str(out, n->zone);
-        js_key(out, STR("state"));
-        js_str(out, node_state_name(n->state));
-        js_key(out, STR("alive"));
-        js_bool(out, members_alive(v->members, n->id));
-        js_key(out, STR("sync"));
-        js_str(out, node_sync_name(n->sync));
-        js_key(out, STR("weight"));
-        js_u64(out, n->weight);
+        js_put_str(out, "id", n->id);
+        js_put_str(out, "zone", n->zone);
+        js_put_str(out, "state", node_state_name(n->state));
+        js_put_bool(out, "alive", members_alive(v->members, n->id));
+        js_put_str(out, "sync", node_sync_name(n->sync));
+        js_put_u64(out, "weight", n->weight);
         js_end_object(out);
     }
     js_end_array(out);

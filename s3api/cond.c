@@ -42,6 +42,14 @@ void cond_parse_write(const struct http_req *req, struct cond *out)
     out->if_none_match = list_header(req, STR("if-none-match"));
 }
 
+void cond_parse_rename_source(const struct http_req *req, struct cond *out)
+{
+    out->if_match = list_header(req, STR("x-amz-rename-source-if-match"));
+    out->if_none_match = list_header(req, STR("x-amz-rename-source-if-none-match"));
+    out->if_modified_since_s = date_header(req, STR("x-amz-rename-source-if-modified-since"));
+    out->if_unmodified_since_s = date_header(req, STR("x-amz-rename-source-if-unmodified-since"));
+}
+
 void cond_parse_copy_source(const struct http_req *req, struct cond *out)
 {
     out->if_match = list_header(req, STR("x-amz-copy-source-if-match"));

@@ -18,5 +18,7 @@ void cond_parse_read(const struct http_req *req, struct cond *out);
 void cond_parse_write(const struct http_req *req, struct cond *out);
 /* The four x-amz-copy-source-if-* headers. */
 void cond_parse_copy_source(const struct http_req *req, struct cond *out);
+/* The four x-amz-rename-source-if-* headers. */
+void cond_parse_rename_source(const struct http_req *req, struct cond *out);
 
 #endif

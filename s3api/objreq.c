@@ -1,6 +1,10 @@
 #include "objreq.h"
 
+#include "base/clock.h"
+#include "http/url.h"
 #include "s3api/copy_source.h"
+#include "s3api/may.h"
+#include "store/lifecycle.h"
 
 static const struct {
     struct str name;
@@ -42,6 +46,11 @@ static enum err check_acl(struct s3_request *r, struct str acl)
     return reply_error(r, ERR_INVALID_ARGUMENT, "The canned ACL is not valid");
 }
 
+static bool is_append(const struct s3_request *r, struct str header)
+{
+    return r->route->first == put_object && str_eq(header, STR("x-amz-write-offset-bytes"));
+}
+
 enum err objreq_refuse_unsupported(struct s3_request *r)
 {
     static const struct str amz = {"x-amz-", 6};
@@ -60,7 +69,8 @@ enum err objreq_refuse_unsupported(struct s3_request *r)
         }
         for (size_t k = 0; k < sizeof(unsupported) / sizeof(unsupported[0]); k++)
             if (unsupported[k].prefix ? str_starts(h->name, unsupported[k].name) : str_eq(h->name, unsupported[k].name))
-                return not_implemented(r, h->name);
+                if (!is_append(r, h->name))
+                    return not_implemented(r, h->name);
     }
     return ERR_OK;
 }
@@ -157,10 +167,10 @@ enum err objreq_copy_source(struct s3_request *r, struct objreq_source *out)
         return e;
     }
     out->key = from.key;
-    if (!owner.p)
-        return ERR_OK;
     creds_owner_id(out->bucket.owner, id);
-    return str_eq(owner, str_n(id, sizeof(id))) ? ERR_OK : ERR_ACCESS_DENIED;
+    if (owner.p && !str_eq(owner, str_n(id, sizeof(id))))
+        return ERR_ACCESS_DENIED;
+    return s3_may(r, STR("s3:GetObject"), &out->bucket, out->key);
 }
 
 void objreq_reply_digest(struct s3_request *r, const struct digest *d)
@@ -178,4 +188,23 @@ void objreq_xml_digest(struct buf *b, const struct digest *d)
 
     if (d->n)
         xml_checksum(b, &c);
+}
+
+void objreq_reply_expiration(struct s3_request *r, const struct object_info *info)
+{
+    const struct bucket_doc *d =
+        r->env->confs ? bucket_conf_find(r->env->confs, r->arena, r->bucket.id.uid, STR("lifecycle")) : NULL;
+    int64_t day = r->env->conf->lifecycle_day_s ? r->env->conf->lifecycle_day_s : LIFECYCLE_DAY_S, ends;
+    const struct lifecycle_object o = {r->key, info->size, info->mtime_ns / NS_PER_S, info->tags, true};
+    const struct lifecycle_rule *rule = NULL;
+    struct buf id = BUF_INIT(1024);
+    char date[CLOCK_HTTP_LEN];
+
+    if (!d || !d->parsed || (ends = lifecycle_ends(d->parsed, &o, day, &rule)) == LIFECYCLE_NEVER)
+        return;
+    clock_http(ends * NS_PER_S, date);
+    url_encode(&id, rule->id, false);
+    reply_header_f(r, STR("x-amz-expiration"), "expiry-date=\"%.*s\", rule-id=\"" STR_FMT "\"", CLOCK_HTTP_LEN, date,
+                   STR_ARG(buf_str(&id)));
+    buf_release(&id);
 }

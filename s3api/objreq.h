@@ -32,6 +32,8 @@ struct objreq_source {
     struct str key;
 };
 MUST_USE enum err objreq_copy_source(struct s3_request *r, struct objreq_source *out);
+/* x-amz-expiration, when a lifecycle rule of the bucket says when the object ends. */
+void objreq_reply_expiration(struct s3_request *r, const struct object_info *info);
 /* The checksum of a part as header or element: without type and count. Nothing for HASH_NONE. */
 void objreq_reply_digest(struct s3_request *r, const struct digest *d);
 void objreq_xml_digest(struct buf *b, const struct digest *d);

@@ -2,6 +2,8 @@
  * AIStore's get-batch (archive/arc_batch.h). */
 #include "archive/arc_batch.h"
 #include "base/json.h"
+#include "s3api/may.h"
+#include "etl/through.h"
 #include "s3api/name.h"
 #include "s3api/objreq.h"
 
@@ -115,6 +117,8 @@ static enum step_next batch_rows(struct op *op)
         row->shown_bucket = bucket->id.name;
         row->shown_provider = STR("ais");
         row->err = name_check_key(row->objname);
+        if (row->err == ERR_OK)
+            row->err = s3_may(r, STR("s3:GetObject"), bucket, row->objname);
     }
     b->req = (struct arc_batch_req){.arena = r->arena,
                                     .loop = op->loop,
@@ -123,7 +127,11 @@ static enum step_next batch_rows(struct op *op)
                                     .cpu = r->env->cpu,
                                     .batches = r->env->batches,
                                     .batch = &b->batch,
+                                    .through = etl_through,
+                                    .through_arg = r->env->door,
                                     .bucket = r->bucket_name};
+    if (b->batch.transforms)
+        http_end_is_leaving(r->http);
     arc_batch_open(&b->req, &b->res, op_try(op, batch_answer));
     return STEP_WAIT;
 }

@@ -1,4 +1,5 @@
 /* ListBuckets, CreateBucket, HeadBucket, DeleteBucket. */
+#include "etl/view_conf.h"
 #include "s3api/objreq.h"
 #include "s3api/request.h"
 #include "s3api/token.h"
@@ -170,6 +171,14 @@ static enum err take_members(struct s3_request *r, struct create_op *c)
     return ERR_OK;
 }
 
+static enum err check_view(struct s3_request *r, const struct create_op *c)
+{
+    char why[DOC_WHY_MAX] = "";
+    enum err e = c->req.props.n ? view_conf_check(r->arena, c->req.props, why) : ERR_OK;
+
+    return e == ERR_OK ? ERR_OK : reply_error(r, e, "x-sluice-settings: view: %s.", why);
+}
+
 enum step_next create_bucket(struct op *op)
 {
     struct s3_request *r = S3(op);
@@ -179,7 +188,8 @@ enum step_next create_bucket(struct op *op)
     r->state = c;
     c->req = (struct bucket_create_req){.arena = r->arena, .name = r->bucket_name, .owner = r->access_key};
     c->req.props = s3_header(r, SETTINGS_HEADER);
-    if (e != ERR_OK || (e = take_redundancy(r, c)) != ERR_OK || (e = take_members(r, c)) != ERR_OK)
+    if (e != ERR_OK || (e = take_redundancy(r, c)) != ERR_OK || (e = take_members(r, c)) != ERR_OK ||
+        (e = check_view(r, c)) != ERR_OK)
         return op_fail(op, e);
     c->read = (struct s3_read_req){.request = r, .max = CREATE_BODY_MAX};
     if (r->http->body)

@@ -1,5 +1,6 @@
 /* DeleteObject and DeleteObjects. */
 #include "s3api/cond.h"
+#include "s3api/may.h"
 #include "s3api/member.h"
 #include "s3api/name.h"
 #include "s3api/objreq.h"
@@ -131,6 +132,9 @@ static enum err parse_item(struct s3_request *r, const struct xml_doc *doc, cons
         item->req.cond.if_match = etag;
     item->version = xml_child_text(doc, n, STR("VersionId"));
     item->err = name_check_key(key);
+    if (item->err == ERR_OK)
+        item->err =
+            s3_may(r, item->version.n ? STR("s3:DeleteObjectVersion") : STR("s3:DeleteObject"), &r->bucket, key);
     if (item->err == ERR_OK && item->version.n && !str_eq(item->version, STR("null")))
         item->err = ERR_NO_SUCH_VERSION;
     /* Conditions of directory buckets: not to be ignored, or more is deleted than was meant. */

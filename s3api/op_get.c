@@ -5,6 +5,7 @@
 #include "s3api/objreq.h"
 #include "s3api/range.h"
 #include "s3api/tags.h"
+#include "s3api/transform.h"
 
 step_fn get_object, head_object; /* routes.def */
 
@@ -46,6 +47,8 @@ enum step_next get_object(struct op *op)
     struct get_state *g;
     enum err e;
 
+    if (transform_wanted(r))
+        return op_go(op, transform_get);
     if (member_selects(r))
         return op_go(op, member_select);
     g = r->state = ARENA_NEW(r->arena, struct get_state);
@@ -225,6 +228,8 @@ static void reply_attrs(struct s3_request *r, struct get_state *g)
     for (uint32_t i = 0; i < info->attr_count; i++) {
         const struct attr *a = &info->attrs[i];
         size_t k = override_of(a->name);
+        if (str_starts(a->name, STR(ATTR_PRIVATE)))
+            continue;
         if (k == OVERRIDABLE)
             reply_header(r, a->name, a->value);
         else if (!g->overrides[k].p)
@@ -297,6 +302,7 @@ static enum step_next get_reply(struct s3_request *r, struct get_state *g)
     reply_get_checksum(r, g);
     if (h->info.tags.n)
         reply_header_f(r, STR("x-amz-tagging-count"), "%zu", tags_count(h->info.tags));
+    objreq_reply_expiration(r, &h->info);
     if (g->req.head.part_number && h->info.parts)
         reply_header_f(r, STR("x-amz-mp-parts-count"), "%u", h->info.parts);
     return op_go(&r->op, reply_send);

@@ -1,7 +1,9 @@
 /* PutObject. */
+#include "s3api/append.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
 #include "s3api/objreq.h"
+#include "s3api/transform.h"
 
 step_fn put_object; /* routes.def */
 
@@ -11,17 +13,21 @@ struct put_state {
     struct obj_head_req head_req;
     struct obj_head_res head_res;
     struct body body;
+    struct transform_body transform;
 };
 
-static step_fn put_checked, put_body, put_stored;
+static step_fn put_checked, put_body, put_transformed, put_store, put_stored;
 static enum err put_parse(struct s3_request *r, struct put_state *p);
 
 enum step_next put_object(struct op *op)
 {
     struct s3_request *r = S3(op);
-    struct put_state *p = r->state = ARENA_NEW(r->arena, struct put_state);
+    struct put_state *p;
     enum err e;
 
+    if (append_wanted(r))
+        return op_go(op, append_object);
+    p = r->state = ARENA_NEW(r->arena, struct put_state);
     if ((e = put_parse(r, p)) != ERR_OK)
         return op_fail(op, e);
     if (cond_is_empty(&p->req.cond) || !p->req.body)
@@ -52,6 +58,29 @@ static enum step_next put_body(struct op *op)
     struct s3_request *r = S3(op);
     struct put_state *p = r->state;
 
+    if (!transform_wanted(r))
+        return op_go(op, put_store);
+    transform_body(r, &p->transform, p->req.body, p->req.check, op_try(op, put_transformed));
+    return STEP_WAIT;
+}
+
+static enum step_next put_transformed(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct put_state *p = r->state;
+
+    if (op->call.err != ERR_OK)
+        return op_fail(op, transform_fail(r, op->call.err, &p->transform.res));
+    p->req.body = p->transform.res.body;
+    p->req.check = &p->transform.check;
+    return op_go(op, put_store);
+}
+
+static enum step_next put_store(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct put_state *p = r->state;
+
     store_obj_put(r->env->store, &p->req, &p->res, op_try(op, put_stored));
     return STEP_WAIT;
 }
@@ -65,6 +94,8 @@ static enum step_next put_stored(struct op *op)
         return op_fail(op, objreq_fail(r, op->call.err, r->key, &p->req.cond));
     reply_etag(r, &p->res.info.etag);
     reply_checksum(r, &p->res.info.checksum);
+    p->res.info.tags = p->req.info.tags;
+    objreq_reply_expiration(r, &p->res.info);
     return op_go(op, reply_send);
 }
 

@@ -1,8 +1,11 @@
-/* GetObjectTagging: the tags that came with the object. aws-cli asks for them before it copies a large object. */
+/* The tags of an object. They are a part of its record: to change them is to copy it onto itself, without its content. */
 #include "s3api/objreq.h"
+#include "s3api/settings.h"
 #include "s3api/tags.h"
 
-step_fn get_object_tagging; /* routes.def */
+enum { DOCUMENT_MAX = 64 << 10 };
+
+step_fn get_object_tagging, put_object_tagging, delete_object_tagging; /* routes.def */
 
 struct tagging_state {
     struct obj_head_req req;
@@ -48,4 +51,88 @@ static enum step_next tagging_found(struct op *op)
     xml_close(b, STR("TagSet"));
     xml_close(b, STR("Tagging"));
     return op_go(op, reply_send);
+}
+
+/* ---- PutObjectTagging, DeleteObjectTagging ---- */
+
+struct retag_state {
+    struct s3_read_req read;
+    struct s3_xml_res xml;
+    struct obj_copy_req req;
+    struct obj_copy_res res;
+};
+
+static step_fn retag_parse, retag_copy, retag_done;
+
+static struct retag_state *retag_new(struct s3_request *r)
+{
+    struct retag_state *t = r->state = ARENA_NEW(r->arena, struct retag_state);
+
+    t->req = (struct obj_copy_req){.arena = r->arena,
+                                   .src_bucket = r->bucket.id,
+                                   .src_key = r->key,
+                                   .src_cond = COND_INIT,
+                                   .bucket = r->bucket.id,
+                                   .key = r->key,
+                                   .cond = COND_INIT,
+                                   .replace_tags = true,
+                                   .keep_mtime = true,
+                                   .size_max = OBJECT_SIZE_MAX};
+    return t;
+}
+
+enum step_next put_object_tagging(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct retag_state *t = retag_new(r);
+    enum err e = objreq_check_version(r);
+
+    if (e != ERR_OK)
+        return op_fail(op, e);
+    t->read = (struct s3_read_req){.request = r, .max = DOCUMENT_MAX};
+    s3_read_xml(r, &t->read, &t->xml, op_call(op, retag_parse));
+    return STEP_WAIT;
+}
+
+static enum step_next retag_parse(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct retag_state *t = r->state;
+    struct setting_read s = {.arena = r->arena, .doc = &t->xml.doc};
+    struct tag tags[TAGS_MAX];
+    size_t n = 0;
+    enum err e = ERR_MALFORMED_XML;
+
+    if (str_eq(xml_root(&t->xml.doc)->name, STR("Tagging")))
+        e = tagging_read(&s, tags, TAGS_MAX, &n);
+    if (e != ERR_OK)
+        return op_fail(op, s.why[0] ? reply_error(r, e, "%s", s.why) : e);
+    t->req.info.tags = tags_encode(r->arena, tags, n);
+    return op_go(op, retag_copy);
+}
+
+static enum step_next retag_copy(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct retag_state *t = r->state;
+
+    store_obj_copy(r->env->store, &t->req, &t->res, op_try(op, retag_done));
+    return STEP_WAIT;
+}
+
+static enum step_next retag_done(struct op *op)
+{
+    struct s3_request *r = S3(op);
+
+    return op->call.err == ERR_OK ? op_go(op, reply_send) : op_fail(op, objreq_fail(r, op->call.err, r->key, NULL));
+}
+
+enum step_next delete_object_tagging(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    enum err e = objreq_check_version(r);
+
+    retag_new(r);
+    reply_status(r, 204);
+    return e == ERR_OK ? op_go(op, retag_copy) : op_fail(op, e);
 }

@@ -181,7 +181,7 @@ static void become_error(struct s3_request *r, enum err e)
     p->body = NULL;
     if (!p->keep_headers)
         p->header_count = 0;
-    p->status = err_status(e);
+    p->status = p->error_status ? p->error_status : err_status(e);
     p->stated_length = HTTP_LENGTH_UNKNOWN;
     if (p->status == 304)
         buf_reset(&p->xml);
@@ -199,6 +199,8 @@ static void fill_response(struct s3_request *r)
         if (!head)
             p->body = source_memory(buf_str(&p->xml), NULL, NULL);
     }
+    for (unsigned i = 0; i < p->cors_count; i++)
+        reply_header(r, p->cors[i].name, p->cors[i].value);
     reply_header(r, STR("x-amz-request-id"), str_n(r->http->id, sizeof(r->http->id)));
     reply_header(r, STR("x-amz-id-2"), r->host_id);
     p->res = (struct http_res){.status = p->status ? p->status : 200, .body = p->body};

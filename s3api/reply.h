@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/op.h"
 #include "http/message.h"
+#include "s3api/cors.h"
 #include "store/object.h"
 
 struct s3_request;
@@ -20,7 +21,8 @@ struct s3_request;
 enum { REPLY_DETAILS_MAX = 12, REPLY_XML_MAX = 8 << 20 };
 
 struct s3_reply {
-    int status; /* 0 = 200 */
+    int status;       /* 0 = 200 */
+    int error_status; /* instead of the table's, of an error; 0 = the table's */
     struct http_header *headers;
     size_t header_count, header_cap;
     struct source *body;
@@ -29,7 +31,10 @@ struct s3_reply {
     struct str message;                            /* of the error, instead of err_text() */
     struct http_header details[REPLY_DETAILS_MAX]; /* further elements of <Error>: names and values */
     unsigned detail_count;
-    bool keep_headers;   /* an error sends them too */
+    bool keep_headers;                         /* an error sends them too */
+    struct http_header cors[CORS_HEADERS_MAX]; /* what a browser is told, with errors too (cors.h) */
+    unsigned cors_count;
+    bool has_cors;       /* the bucket has rules, whether or not one fits */
     struct http_res res; /* what the server was handed */
     uint64_t body_bytes; /* that it will send, for the access log */
 };

@@ -15,6 +15,7 @@
 #include "s3api/xml.h"
 
 struct identity; /* auth.h */
+struct auth_failure;
 
 struct s3_request {
     struct op op;
@@ -64,6 +65,9 @@ static inline struct str s3_owner(const struct s3_request *r)
 
 /* The region that a bucket is said to be in; never empty. */
 struct str s3_bucket_region(const struct s3_request *r, const struct bucket *b);
+
+/* Puts into the error what S3 tells about a signature that is refused. */
+void s3_explain(struct s3_request *r, const struct auth_failure *why);
 
 /* Reads the whole body (decoded, at most `max` bytes) and verifies its digests: Content-MD5, x-amz-checksum-*, payload
  * hash. `need_digest`: ERR_INVALID_REQUEST without Content-MD5 or checksum. Empty: ERR_MALFORMED_XML is the caller's to

@@ -2,9 +2,26 @@
 
 #include "base/buf.h"
 
+/* A row of routes.def without one in actions.def doesn't compile. */
+enum permission {
+#define ACTION(name, action, version_action) PERMISSION_##name,
+#include "actions.def"
+#undef ACTION
+};
+
+static const struct {
+    struct str action, version_action;
+} permissions[] = {
+#define ACTION(name, action, version_action)                                                                           \
+    [PERMISSION_##name] = {{action, sizeof(action) - 1}, {version_action, sizeof(version_action) - 1}},
+#include "actions.def"
+#undef ACTION
+};
+
 static const struct route routes[] = {
-#define ROUTE(m, l, must, may, name, first, flags) {#name, HTTP_##m, LEVEL_##l, must, may, first, flags},
-#define UNBUILT(m, l, must, may, name, flags)      {#name, HTTP_##m, LEVEL_##l, must, may, NULL, flags},
+#define ROUTE(m, l, must, may, name, first, flags)                                                                     \
+    {#name, HTTP_##m, LEVEL_##l, must, may, PERMISSION_##name, first, flags},
+#define UNBUILT(m, l, must, may, name, flags) {#name, HTTP_##m, LEVEL_##l, must, may, PERMISSION_##name, NULL, flags},
 #include "routes.def"
 #undef ROUTE
 #undef UNBUILT
@@ -75,6 +92,11 @@ enum err route_find(enum http_method method, enum s3_level level, uint64_t subs,
         return ERR_METHOD_NOT_ALLOWED;
     *clash = sub_names(a, subs);
     return ERR_INVALID_ARGUMENT;
+}
+
+struct str route_permission(const struct route *r, bool version)
+{
+    return version ? permissions[r->permission].version_action : permissions[r->permission].action;
 }
 
 const struct route *route_table(size_t *n)

@@ -4,7 +4,7 @@
  *          sub-resources without a row of their own never fall through to another operation.
  * Errors   ERR_METHOD_NOT_ALLOWED; ERR_INVALID_ARGUMENT: sub-resources that exclude one another.
  * Thread   any: constant tables.
- * Source   S3 API reference, "Actions"; routes.def
+ * Source   S3 API reference, "Actions"; routes.def, actions.def
  */
 #ifndef SLUICE_S3API_ROUTE_H
 #define SLUICE_S3API_ROUTE_H
@@ -28,13 +28,15 @@ struct route {
     const char *name; /* the action's: "PutObject" */
     enum http_method method;
     enum s3_level level;
-    uint64_t must, may; /* sets of subs; others than these make it another operation or none */
-    step_fn *first;     /* NULL: not implemented, and the answer says so by name */
+    uint64_t must, may;  /* sets of subs; others than these make it another operation or none */
+    unsigned permission; /* row of actions.def */
+    step_fn *first;      /* NULL: not implemented, and the answer says so by name */
     unsigned flags;
 };
 enum {
     ROUTE_NO_BUCKET = 1, /* the bucket need not exist */
-    ROUTE_OPEN = 2,      /* the head carries no signature; only rows without `first` */
+    ROUTE_OPEN =
+        2, /* the head carries no signature: `first` runs at once, with nobody's identity and without the bucket */
 };
 
 /* The first steps live in the op_*.c files. */
@@ -50,6 +52,9 @@ uint64_t route_subs(const struct http_req *req, enum s3_level level, const struc
  * success. */
 MUST_USE enum err route_find(enum http_method method, enum s3_level level, uint64_t subs, const struct route **out,
                              struct arena *a, struct str *clash);
+/* The permission that the route needs, "s3:GetObject"; `version`: when a version is named. Empty: the operation asks for
+ * each thing it touches. */
+struct str route_permission(const struct route *r, bool version);
 /* All rows, for metrics and tests. */
 const struct route *route_table(size_t *n);
 static inline size_t route_index(const struct route *r)

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "s3api/auth.h"
+#include "s3api/may.h"
 #include "s3api/member.h"
 #include "s3api/name.h"
 #include "s3api/request.h"
@@ -33,6 +34,7 @@ static enum step_next request_parse(struct op *op)
     r->key = t.key;
     r->level = t.key.n > 0 ? LEVEL_OBJECT : t.bucket.n > 0 ? LEVEL_BUCKET : LEVEL_SERVICE;
     r->subs = route_subs(r->http, r->level, r->query, r->query_count);
+    cors_note(r);
     return op_go(op, request_who);
 }
 
@@ -41,7 +43,7 @@ static enum err unbuilt(struct s3_request *r)
     return reply_error(r, ERR_NOT_IMPLEMENTED, "%s is not implemented.", r->route->name);
 }
 
-static void explain(struct s3_request *r, const struct auth_failure *why)
+void s3_explain(struct s3_request *r, const struct auth_failure *why)
 {
     const struct {
         struct str name, value;
@@ -92,13 +94,15 @@ static enum step_next request_who(struct op *op)
     struct str clash = STR_NONE;
     enum err e, route_err = route_find(r->http->method, r->level, r->subs, &r->route, r->arena, &clash);
 
-    if (route_err == ERR_OK && r->route->flags & ROUTE_OPEN)
-        return op_fail(op, unbuilt(r));
     r->who = ARENA_NEW(r->arena, struct identity);
+    if (route_err == ERR_OK && r->route->flags & ROUTE_OPEN) {
+        op->name = r->route->name;
+        return r->route->first ? op_go_named(op, r->route->first, "first") : op_fail(op, unbuilt(r));
+    }
     e = r->env->conf->auth_none ? auth_skip(&in, r->arena, r->who, &why)
                                 : auth_check(r->env->creds, &in, r->arena, r->who, &why);
     if (e != ERR_OK) {
-        explain(r, &why);
+        s3_explain(r, &why);
         return op_fail(op, e);
     }
     r->access_key = r->who->access_key;
@@ -121,7 +125,7 @@ static enum step_next request_route(struct op *op)
     if (r->level == LEVEL_BUCKET && !(r->route->flags & ROUTE_NO_BUCKET))
         return op_go(op, request_bucket);
     if (r->level < LEVEL_OBJECT)
-        return op_go_named(op, r->route->first, "first");
+        return (e = s3_may_route(r)) == ERR_OK ? op_go_named(op, r->route->first, "first") : op_fail(op, e);
     if ((e = name_check_key(r->key)) != ERR_OK) {
         if (e == ERR_KEY_TOO_LONG) {
             reply_detail(r, STR("Size"), arena_printf(r->arena, "%zu", r->key.n));
@@ -164,10 +168,13 @@ static enum step_next request_bucket_known(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct str expected = s3_header(r, STR("x-amz-expected-bucket-owner"));
+    enum err e;
 
     creds_owner_id(r->bucket.owner, r->owner_id);
     if (expected.p && !str_eq(expected, s3_owner(r)))
         return op_fail(op, ERR_ACCESS_DENIED);
+    if ((e = s3_may_route(r)) != ERR_OK)
+        return op_fail(op, e);
     return member_guarded(r) ? op_go(op, member_guard) : op_go_named(op, r->route->first, "first");
 }
 

@@ -10,8 +10,10 @@
 
 #include "archive/arc_batches.h"
 #include "archive/arcs.h"
+#include "etl/door.h"
 #include "http/message.h"
 #include "s3api/cred.h"
+#include "store/bucket_conf.h"
 #include "store/buckets.h"
 #include "store/store.h"
 
@@ -24,6 +26,7 @@ struct s3api_conf {
     const struct str *domains; /* virtual-host style: <bucket>.<domain>; ports are ignored */
     size_t domain_count;
     bool access_log;
+    int64_t lifecycle_day_s;      /* how long a day of lifecycle rules is; 0 = 24 hours */
     struct redundancy redundancy; /* of buckets whose makers don't say */
     /* Whether a bucket with this redundancy, other than none, can be made here; otherwise a sentence in `why`. NULL: none can. */
     enum err (*redundancy_fits)(void *arg, struct redundancy r, char why[S3_WHY_MAX]);
@@ -35,8 +38,10 @@ struct s3api_env {
     struct store *store;
     struct arcs *arcs; /* over the same store; NULL: nobody looks into archives */
     struct buckets *buckets;
+    struct bucket_confs *confs; /* their documents */
     struct creds *creds;
     struct arc_batches *batches; /* of the process; NULL: none are answered */
+    struct etl_door *door;       /* objects through ETLs; NULL: none here */
     struct offload *cpu;         /* for decoding signed chunks */
     const struct s3api_conf *conf;
 };

@@ -25,9 +25,9 @@ static bool text_ok(struct str s, size_t max)
     return true;
 }
 
-enum err tags_check(const struct tag *tags, size_t n)
+enum err tags_check(const struct tag *tags, size_t n, size_t max)
 {
-    if (n > TAGS_MAX)
+    if (n > max)
         return ERR_INVALID_TAG;
     for (size_t i = 0; i < n; i++) {
         if (tags[i].key.n == 0 || !text_ok(tags[i].key, TAG_KEY_MAX) || !text_ok(tags[i].value, TAG_VALUE_MAX))
@@ -67,7 +67,7 @@ enum err tags_parse(struct arena *a, struct str text, struct tag out[TAGS_MAX], 
         return ERR_INVALID_TAG;
     for (size_t i = 0; i < count; i++)
         out[i] = (struct tag){params[i].name, params[i].value};
-    if ((e = tags_check(out, count)) == ERR_OK)
+    if ((e = tags_check(out, count, TAGS_MAX)) == ERR_OK)
         *n = count;
     return e;
 }

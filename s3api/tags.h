@@ -18,8 +18,8 @@ struct tag {
     struct str key, value;
 };
 
-/* At most TAGS_MAX, keys unique and not empty, well-formed UTF-8 without control characters, no "aws:" keys. */
-MUST_USE enum err tags_check(const struct tag *tags, size_t n);
+/* At most `max`, keys unique and not empty, well-formed UTF-8 without control characters, no "aws:" keys. */
+MUST_USE enum err tags_check(const struct tag *tags, size_t n, size_t max);
 /* Canonical text of checked tags. */
 struct str tags_encode(struct arena *a, const struct tag *tags, size_t n);
 /* Splits and decodes a query text of any origin; `out` has room for TAGS_MAX. Checked. */

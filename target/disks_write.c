@@ -242,6 +242,7 @@ static enum step_next pass_entered(struct op *op)
         w->visit->follows = !w->outer;
         return op_go(op, pass_end);
     }
+    w->copy.move = false; /* its source may have to go from other mountpaths, too */
     if (!w->outer && w->settle->right >= 0 && w->visit->mtime_ns <= w->settle->info.mtime_ns)
         w->visit->mtime_ns = w->settle->info.mtime_ns + 1;
     w->at = 0;

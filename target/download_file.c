@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/op.h"
 #include "http/url.h"
+#include "store/verified.h"
 
 enum { CONNECT_MS = 10000, IDLE_S = 60, PAUSE_MS = 500, HOUR_S = 3600 };
 
@@ -25,6 +26,11 @@ struct file {
     struct obj_put_req put;
     struct obj_put_res written;
     struct body_check check;
+    /* through ETLs */
+    struct source *verified;
+    struct etl_run_req run;
+    struct etl_run_res ran;
+    struct body_check stored_check;
     struct http_header headers[1];
     struct timer timer; /* a pause, or the end of the try */
     struct call *paused;
@@ -36,7 +42,7 @@ struct file {
     bool late; /* the try took too long */
 };
 
-static step_fn file_ask, file_answered, file_put, file_stored, file_again, file_end;
+static step_fn file_ask, file_answered, file_put, file_transformed, file_stored, file_again, file_end;
 
 /* ---- the body, counted and slowed down ---- */
 
@@ -103,8 +109,10 @@ static void metered_close(struct source *s)
 static void leave(struct file *f)
 {
     timer_cancel(f->op.loop, &f->timer);
+    source_close(f->ran.body);
+    source_close(f->verified);
     source_close(f->body);
-    f->body = NULL;
+    f->ran.body = f->verified = f->body = NULL;
     if (f->asked)
         http_client_res_release(&f->answer);
     f->asked = false;
@@ -265,6 +273,21 @@ static void fill_check(struct file *f)
     }
 }
 
+static enum step_next transform(struct file *f)
+{
+    f->stored_check = (struct body_check){0};
+    f->verified = source_verified(f->op.loop, f->req->cpu, &f->metered, &f->check);
+    f->run = (struct etl_run_req){.arena = &f->arena,
+                                  .stages = f->req->stages,
+                                  .stage_count = f->req->stage_count,
+                                  .body = f->verified,
+                                  .size = f->verified->size,
+                                  .bucket = f->req->bucket.name,
+                                  .key = f->req->key};
+    etl_run(f->req->door, &f->run, &f->ran, op_try(&f->op, file_transformed));
+    return STEP_WAIT;
+}
+
 static enum step_next file_put(struct op *op)
 {
     static const struct source_ops ops = {.name = "download", .read = metered_read, .close = metered_close};
@@ -285,6 +308,25 @@ static enum step_next file_put(struct op *op)
                                   .body = &f->metered,
                                   .check = &f->check,
                                   .size_max = OBJECT_SIZE_MAX};
+    if (f->req->stage_count)
+        return transform(f);
+    store_obj_put(f->req->store, &f->put, &f->written, op_try(op, file_stored));
+    return STEP_WAIT;
+}
+
+static enum step_next file_transformed(struct op *op)
+{
+    struct file *f = OP(op, struct file);
+    struct str why = f->ran.text.n ? arena_str(&f->arena, f->ran.text) : str_z(err_text(op->call.err));
+
+    if (op->cancelled && op->call.err != ERR_OK)
+        return op_fail(op, ERR_CANCELLED);
+    if (op->call.err != ERR_OK)
+        return failed(f, op->call.err, why.p);
+    if (f->ran.content_type.n)
+        ((struct attr *)(uintptr_t)f->put.info.attrs)[0].value = f->ran.content_type;
+    f->put.body = f->ran.body;
+    f->put.check = &f->stored_check;
     store_obj_put(f->req->store, &f->put, &f->written, op_try(op, file_stored));
     return STEP_WAIT;
 }

@@ -10,6 +10,7 @@
 #ifndef SLUICE_TARGET_DOWNLOAD_FILE_H
 #define SLUICE_TARGET_DOWNLOAD_FILE_H
 
+#include "etl/door.h"
 #include "http/client.h"
 #include "store/store.h"
 
@@ -30,6 +31,11 @@ struct download_req {
     uint32_t timeout_ms;    /* of one try; 0 = none */
     struct digest checksum; /* what it must hash to; n == 0: not known */
     bool private_too;       /* also from addresses of this machine and its networks */
+    /* what it passes through on its way; stage_count 0: nothing */
+    struct etl_door *door;
+    struct offload *cpu;
+    const struct etl_stage *stages;
+    size_t stage_count;
     struct download_meter *meter;
 };
 struct download_res {

@@ -50,17 +50,6 @@ static enum step_next shard_next(struct op *op)
     return STEP_WAIT;
 }
 
-static bool decode(struct unpack *u, struct dsort_file *f)
-{
-    if (unpack_array(u, 4) != 4)
-        return false;
-    f->object = unpack_bytes(u, KEY_MAX);
-    f->member = unpack_bytes(u, ARC_NAME_MAX);
-    f->name = unpack_bytes(u, ARC_NAME_MAX);
-    f->size = unpack_uint(u, OBJECT_SIZE_MAX);
-    return !u->bad;
-}
-
 static uint64_t sample_bytes(struct str value)
 {
     struct dsort_file f;
@@ -70,7 +59,7 @@ static uint64_t sample_bytes(struct str value)
 
     unpack_init(&u, value);
     n = unpack_array(&u, DSORT_FILES_MAX);
-    for (uint32_t i = 0; i < n && decode(&u, &f); i++)
+    for (uint32_t i = 0; i < n && dsort_file_decode(&u, &f); i++)
         bytes += f.size;
     return bytes;
 }
@@ -92,7 +81,7 @@ static void take(struct dsort *d)
 
     unpack_init(&u, d->item.value);
     n = unpack_array(&u, DSORT_FILES_MAX);
-    for (uint32_t i = 0; i < n && decode(&u, &f); i++) {
+    for (uint32_t i = 0; i < n && dsort_file_decode(&u, &f); i++) {
         if (d->list_n == d->list_cap) {
             d->list_cap = d->list_cap ? d->list_cap * 2 : 256;
             d->list = mem_realloc(d->list, d->list_cap * sizeof(*d->list));

@@ -27,6 +27,10 @@ struct dsort_file {
     uint64_t size;
 };
 
+struct unpack;
+/* One of a sample's files; false: that is none. */
+bool dsort_file_decode(struct unpack *u, struct dsort_file *f);
+
 struct dsort {
     struct job job;
     struct op op;

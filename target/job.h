@@ -16,8 +16,10 @@
 #define SLUICE_TARGET_JOB_H
 
 #include "archive/arcs.h"
+#include "etl/door.h"
 #include "base/doc.h"
 #include "base/op.h"
+#include "store/bucket_conf.h"
 #include "store/buckets.h"
 #include "store/jobs.h"
 #include "store/members.h"
@@ -50,7 +52,9 @@ struct job_env {
     struct local *local;
     struct members *members; /* NULL on one machine */
     struct arcs *arcs;       /* over `all`; NULL: archives can't be looked into */
+    struct etl_door *door;   /* objects through ETLs; NULL: there are none here */
     struct buckets *buckets;
+    struct bucket_confs *confs; /* their documents */
     struct meta *meta;
     struct offload *io, *cpu;
     struct str self;
@@ -62,9 +66,13 @@ struct job_env {
         size_t dir_count;
         unsigned low, high; /* percent: beyond `high` cached objects are evicted until `low` */
     } space;
-    bool download_private; /* downloads may come from addresses of this machine and its networks */
+    int64_t lifecycle_day_s; /* how long a day of lifecycle rules is; 0 = 24 hours */
+    bool download_private;   /* downloads may come from addresses of this machine and its networks */
 };
 
+struct job_counts {
+    uint64_t ok, failed, skipped, bytes;
+};
 /* One job's part at this node while it runs; embedded in the kind's own struct. */
 struct job {
     const struct job_kind *kind;
@@ -75,6 +83,9 @@ struct job {
     bool stopping;          /* asked to end: no new work, then job_end(JOB_STOPPED) */
     uint64_t ok, failed, skipped, bytes;
     char at[JOB_AT_MAX];     /* written by the kind; what it was when the process ended */
+    struct job_counts kept;  /* by the kind, too: what was counted up to `at`, where what is behind it is done again */
+    bool keeps;              /* it does that */
+    bool goes_on;            /* an earlier process has begun it; it may have done more than `at` says */
     char note[JOB_NOTE_MAX]; /* what it waits for, for people */
     struct part *part;       /* the engine's */
 };

@@ -22,12 +22,9 @@ static void report(struct archive *a, struct str name, enum err e)
     if (b->max == 0)
         buf_init(b, REPORT_MAX);
     js_object(&line);
-    js_key(&line, STR("bucket"));
-    js_str(&line, a->select.bucket.id.name);
-    js_key(&line, STR("name"));
-    js_str(&line, name);
-    js_key(&line, STR("error"));
-    js_str(&line, str_z(err_name(e)));
+    js_put_str(&line, "bucket", a->select.bucket.id.name);
+    js_put_str(&line, "name", name);
+    js_put_str(&line, "error", str_z(err_name(e)));
     js_end_object(&line);
     buf_add_char(&line, '\n');
     buf_add_str(b, buf_str(&line));

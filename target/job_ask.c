@@ -323,8 +323,7 @@ static void look_part(struct look_op *l, struct str prefix, const struct meta_en
     l->sum.skipped += at.skipped;
     l->sum.bytes += at.bytes;
     js_object(&l->out);
-    js_key(&l->out, STR("node"));
-    js_str(&l->out, str_skip(e->key, prefix.n));
+    js_put_str(&l->out, "node", str_skip(e->key, prefix.n));
     job_at_json(&l->out, &at);
     js_end_object(&l->out);
 }

@@ -3,11 +3,14 @@
 #include "base/json.h"
 #include "target/job_each.h"
 #include "target/job_own.h"
+#include "target/job_transform.h"
 
 /* Objects of one bucket into another, or under other names: {"bucket",selection,"to","prepend","ext":{"from":"to"},"dry_run","force",
  * "workers","stop_on_error","synchronize","latest"}. With `synchronize` what the source has not is deleted in the destination: names of a
  * list at once, of a prefix in a second pass over the destination. `force` and `latest` ask for what is always so: nothing else keeps a copy
- * from being made, and a bucket's objects are read as they are now. */
+ * from being made, and a bucket's objects are read as they are now. The kinds "etl" and "etl-list" have two members more, "etl": the objects
+ * go through those ETLs on their way, with "members" each member of an archive for itself; a dry run does that, too. What a crashed process had finished they find by its age, and don't do again.
+ * All results are in the report, not only failures. */
 enum { EXT_MAX = 64 };
 
 struct copy {
@@ -21,6 +24,8 @@ struct copy {
     bool dry, synchronize;
     struct str prepend;
     const struct doc *ext;
+    const struct etl_stage *stages;
+    size_t stage_count; /* 0: nothing but a copy */
 };
 
 static step_fn copy_begin, copy_from, copy_found, copy_all, copy_copied, copy_tidy, copy_end;
@@ -65,9 +70,11 @@ struct one {
     struct obj_copy_res res;
     struct obj_delete_req del_req;
     struct obj_delete_res del;
+    struct job_transform_req transform_req;
+    struct job_transform_res transform;
 };
 
-static step_fn one_copy, one_looked, one_copied, one_source, one_gone, one_deleted, one_end;
+static step_fn one_copy, one_looked, one_copied, one_transformed, one_source, one_gone, one_deleted, one_end;
 
 static enum step_next one_copy(struct op *op)
 {
@@ -78,6 +85,23 @@ static enum step_next one_copy(struct op *op)
     o->name = new_name(c, a, o->key->key);
     if (o->name.n > KEY_MAX)
         return op_fail(op, ERR_KEY_TOO_LONG);
+    if (c->stage_count) {
+        o->key->to = o->name;
+        o->transform_req =
+            (struct job_transform_req){.arena = a,
+                                       .env = c->job.env,
+                                       .stages = c->stages,
+                                       .stage_count = c->stage_count,
+                                       .from = c->from.id,
+                                       .to = c->to.id,
+                                       .key = o->key->key,
+                                       .name = o->name,
+                                       .members = job_spec_flag(c->job.spec, STR("members")),
+                                       .dry = c->dry,
+                                       .since_ns = o->key->again ? (int64_t)c->job.part->began_ms * 1000000 : 0};
+        job_transform(&o->transform_req, &o->transform, op_try(op, one_transformed));
+        return STEP_WAIT;
+    }
     if (c->dry) {
         o->head_req = (struct obj_head_req){.arena = a, .bucket = c->from.id, .key = o->key->key, .cond = COND_INIT};
         store_obj_head(c->job.env->all, &o->head_req, &o->head, op_call(op, one_looked));
@@ -116,6 +140,17 @@ static enum step_next one_copied(struct op *op)
         return op_fail(op, op->call.err);
     o->key->bytes = o->res.info.size;
     return op_go(op, one_end);
+}
+
+static enum step_next one_transformed(struct op *op)
+{
+    struct one *o = OP(op, struct one);
+
+    if (op->call.err == ERR_NO_SUCH_KEY && o->copy->synchronize)
+        return op_go(op, one_gone);
+    o->key->text = o->transform.text;
+    o->key->bytes = o->transform.bytes;
+    return op->call.err == ERR_OK ? op_go(op, one_end) : op_fail(op, op->call.err);
 }
 
 /* Of the second pass: the key is one of the destination. */
@@ -188,11 +223,14 @@ static enum step_next copy_begin(struct op *op)
 {
     struct copy *c = OP(op, struct copy);
     const struct doc *spec = c->job.spec;
+    char why[256];
 
     c->dry = job_spec_flag(spec, STR("dry_run"));
     c->synchronize = job_spec_flag(spec, STR("synchronize")) && !c->dry;
     c->prepend = job_spec_text(spec, STR("prepend"));
     c->ext = doc_get(spec, STR("ext"));
+    if (doc_get(spec, STR("etl")) && job_stages(&c->arena, spec, &c->stages, &c->stage_count, why) != ERR_OK)
+        return op_fail(op, ERR_INVALID_ARGUMENT);
     c->look_req = (struct bucket_look_req){&c->arena, job_spec_text(spec, STR("bucket"))};
     buckets_look(c->job.env->buckets, &c->look_req, &c->looked, op_call(op, copy_from));
     return STEP_WAIT;
@@ -224,6 +262,7 @@ static enum step_next copy_all(struct op *op)
                                 .each = copy_one,
                                 .arg = c,
                                 .workers = (unsigned)job_spec_number(c->job.spec, STR("workers"), 0),
+                                .tells_all = c->stage_count > 0,
                                 .stop_on_error = job_spec_flag(c->job.spec, STR("stop_on_error"))};
     job_each_run(&c->each, op_call(op, copy_copied));
     return STEP_WAIT;
@@ -246,10 +285,8 @@ static enum step_next copy_tidy(struct op *op)
     enum err e;
 
     js_object(&text);
-    js_key(&text, STR("bucket"));
-    js_str(&text, c->to.id.name);
-    js_key(&text, STR("prefix"));
-    js_str(&text, job_spec_text(c->job.spec, STR("prefix")));
+    js_put_str(&text, "bucket", c->to.id.name);
+    js_put_str(&text, "prefix", job_spec_text(c->job.spec, STR("prefix")));
     js_end_object(&text);
     e = js_read(&c->arena, buf_str(&text), &spec, why);
     buf_release(&text);
@@ -309,11 +346,8 @@ static bool would_chase_itself(const struct doc *spec)
            str_eq(job_spec_text(spec, STR("to")), job_spec_text(spec, STR("bucket")));
 }
 
-static enum err check(const struct doc *spec, char why[256])
+static enum err check_names(const struct doc *spec, const char *const *names, char why[256])
 {
-    static const char *const names[] = {"bucket",  "names",  "names_in", "template", "prefix",        "to",
-                                        "prepend", "ext",    "dry_run",  "workers",  "stop_on_error", "synchronize",
-                                        "force",   "latest", NULL};
     const struct doc *ext = doc_get(spec, STR("ext"));
     struct str to = job_spec_text(spec, STR("to"));
     enum err e;
@@ -332,8 +366,41 @@ static enum err check(const struct doc *spec, char why[256])
     return ERR_OK;
 }
 
+#define NAMES                                                                                                          \
+    "bucket", "names", "names_in", "template", "prefix", "to", "prepend", "ext", "dry_run", "workers",                 \
+        "stop_on_error", "synchronize", "force", "latest"
+
+static enum err check(const struct doc *spec, char why[256])
+{
+    static const char *const names[] = {NAMES, NULL};
+
+    return check_names(spec, names, why);
+}
+
+static enum err check_transform(const struct doc *spec, char why[256])
+{
+    static const char *const names[] = {NAMES, "etl", "members", NULL};
+    struct arena arena = ARENA_INIT;
+    const struct etl_stage *stages;
+    size_t count;
+    enum err e = check_names(spec, names, why);
+
+    if (e == ERR_OK)
+        e = job_stages(&arena, spec, &stages, &count, why);
+    arena_release(&arena);
+    return e;
+}
+
 /* The same by other names: how front ends tell a bucket's copy from that of a list. */
 const struct job_kind job_copy = {
     .name = "copy", .size = sizeof(struct copy), .startable = true, .check = check, .run = run, .stop = stop};
 const struct job_kind job_copy_list = {
     .name = "copy-list", .size = sizeof(struct copy), .startable = true, .check = check, .run = run, .stop = stop};
+const struct job_kind job_etl = {
+    .name = "etl", .size = sizeof(struct copy), .startable = true, .check = check_transform, .run = run, .stop = stop};
+const struct job_kind job_etl_list = {.name = "etl-list",
+                                      .size = sizeof(struct copy),
+                                      .startable = true,
+                                      .check = check_transform,
+                                      .run = run,
+                                      .stop = stop};

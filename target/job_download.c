@@ -3,6 +3,7 @@
 
 #include "target/download_file.h"
 #include "target/job_each.h"
+#include "target/job_transform.h"
 #include "target/job_own.h"
 
 /* Files of the web become objects: {"bucket", one of "objects":{"name":"link"} or ["link"] | "template":"http://h/{0..9}.tar", "subdir" | "link",
@@ -27,6 +28,8 @@ struct download {
     struct timer look; /* for progress */
     struct http_client *client;
     struct download_meter meter;
+    const struct etl_stage *stages;
+    size_t stage_count;
     uint64_t counted; /* bytes of the meter that the job has counted */
     uint64_t next, total;
     uint64_t undone;        /* the first that a stop cut short */
@@ -201,6 +204,10 @@ static void start(struct download *d, struct slot *s)
                                    .timeout_ms = (uint32_t)job_spec_number(d->job.spec, STR("timeout_ms"), 0),
                                    .checksum = d->checksum,
                                    .private_too = d->job.env->download_private,
+                                   .door = d->job.env->door,
+                                   .cpu = d->job.env->cpu,
+                                   .stages = d->stages,
+                                   .stage_count = d->stage_count,
                                    .meter = &d->meter};
     call_begin(&s->call, d->job.env->loop, file_done);
     download_file(&s->req, &s->res, &s->call);
@@ -232,6 +239,9 @@ static void opened(struct call *c)
     }
     if (doc_get(d->job.spec, STR("template")))
         d->failed = template_parse(&d->job.arena, text(d, "template"), &d->template, why);
+    if (doc_get(d->job.spec, STR("etl")) &&
+        job_stages(&d->job.arena, d->job.spec, &d->stages, &d->stage_count, why) != ERR_OK)
+        d->failed = ERR_INVALID_ARGUMENT;
     if (text(d, "checksum").n && !checksum_parse(text(d, "checksum"), &d->checksum))
         d->failed = ERR_INVALID_ARGUMENT;
     (void)str_to_u64(str_z(d->job.at), UINT64_MAX, &at);
@@ -296,26 +306,39 @@ static enum err check_template(const struct doc *spec, char why[256])
     return e;
 }
 
+static enum err check_stages(const struct doc *spec, char why[256])
+{
+    struct arena arena = ARENA_INIT;
+    const struct etl_stage *stages;
+    size_t count;
+    enum err e = job_stages(&arena, spec, &stages, &count, why);
+
+    arena_release(&arena);
+    return e;
+}
+
 static enum err check(const struct doc *spec, char why[256])
 {
     static const char *const names[] = {
-        "bucket",      "objects",        "template",   "subdir", "link", "object_name", "checksum",
-        "connections", "bytes_per_hour", "timeout_ms", "total",  "type", "description", NULL};
+        "bucket",         "objects",    "template", "subdir", "link",        "object_name", "checksum", "connections",
+        "bytes_per_hour", "timeout_ms", "total",    "type",   "description", "etl",         NULL};
     const struct doc *objects = doc_get(spec, STR("objects"));
     struct digest d;
     struct str sum = job_spec_text(spec, STR("checksum"));
+    enum err e;
 
+    if (doc_get(spec, STR("etl")) && (e = check_stages(spec, why)) != ERR_OK)
+        return e;
     if (!job_spec_text(spec, STR("bucket")).n)
         return refuse(why, "\"bucket\" is missing");
     if (!objects + !doc_get(spec, STR("template")) + !doc_get(spec, STR("link")) != 2)
         return refuse(why, "exactly one of \"objects\", \"template\", \"link\" is needed");
     if (sum.n && !checksum_parse(sum, &d))
         return refuse(why, "\"checksum\" must be ALGORITHM:HEX, such as sha256:0a...");
-    enum err e = objects                          ? check_objects(objects, why)
-                 : doc_get(spec, STR("template")) ? check_template(spec, why)
-                 : download_is_link(job_spec_text(spec, STR("link")))
-                     ? ERR_OK
-                     : refuse(why, "\"link\" is no http:// or https:// link");
+    e = objects                                              ? check_objects(objects, why)
+        : doc_get(spec, STR("template"))                     ? check_template(spec, why)
+        : download_is_link(job_spec_text(spec, STR("link"))) ? ERR_OK
+                                                             : refuse(why, "\"link\" is no http:// or https:// link");
     return e == ERR_OK ? job_spec_known(spec, names, why) : e;
 }
 

@@ -359,7 +359,7 @@ static struct str sample_key_of(struct str key)
     return str_n(key.p, key.n - 9);
 }
 
-static bool decode(struct unpack *u, struct dsort_file *f)
+bool dsort_file_decode(struct unpack *u, struct dsort_file *f)
 {
     if (unpack_array(u, 4) != 4)
         return false;
@@ -405,7 +405,7 @@ static bool has_extension(struct dsort *d, struct str extension, struct dsort_fi
     struct unpack u;
 
     unpack_init(&u, buf_str(&d->sample));
-    for (unsigned i = 0; i < d->sample_files && decode(&u, out); i++)
+    for (unsigned i = 0; i < d->sample_files && dsort_file_decode(&u, out); i++)
         if (str_ends(out->name, extension))
             return true;
     return false;
@@ -521,7 +521,7 @@ static bool find_in_map(struct dsort *d, struct str name, uint32_t *at)
     if (dsort_map_find(d->map, name, at))
         return true;
     unpack_init(&u, buf_str(&d->sample));
-    for (unsigned i = 0; i < d->sample_files && decode(&u, &f); i++)
+    for (unsigned i = 0; i < d->sample_files && dsort_file_decode(&u, &f); i++)
         if (dsort_map_find(d->map, f.name, at))
             return true;
     return false;

@@ -9,6 +9,7 @@ enum {
     CONFLICTS_MAX = 20,
     AWAY_MS = 1000,
     REPORT_LINE_MAX = 16 << 10,
+    MESSAGE_MAX = 512,
     AWAY_MAX = 60,         /* tries: about a minute */
     REPORT_MAX = 16 << 20, /* of one batch: a line has at most some kilobytes */
 };
@@ -28,7 +29,7 @@ static enum step_next key_next(struct op *op)
     if (e->next == e->count || (e->failed && e->stop_on_error))
         return op_go(op, key_end);
     w->key = (struct job_each_key){
-        .arena = &w->arena, .bucket = &e->select.bucket, .key = e->keys[e->next++], .again = e->resumed};
+        .arena = &w->arena, .bucket = &e->select.bucket, .key = e->keys[e->next++], .again = e->job->goes_on};
     w->tries = 0;
     return op_go(op, key_do);
 }
@@ -43,17 +44,23 @@ static enum step_next key_do(struct op *op)
 }
 
 /* A line is a JSON text of its own: the writer would put a comma between two. */
-static void report(struct job_each *e, const struct job_each_key *key, enum err why)
+static void report(struct job_each *e, const struct job_each_key *key, const char *result, enum err why)
 {
     struct buf line = BUF_INIT(REPORT_LINE_MAX);
 
     js_object(&line);
-    js_key(&line, STR("bucket"));
-    js_str(&line, key->bucket->id.name);
-    js_key(&line, STR("name"));
-    js_str(&line, key->key);
-    js_key(&line, STR("error"));
-    js_str(&line, str_z(err_name(why)));
+    js_put_str(&line, "bucket", key->bucket->id.name);
+    js_put_str(&line, "name", key->key);
+    if (e->tells_all)
+        js_put_str(&line, "result", str_z(result));
+    if (e->tells_all && key->to.n)
+        js_put_str(&line, "to", key->to);
+    if (e->tells_all)
+        js_put_u64(&line, "bytes", key->bytes);
+    if (why != ERR_OK)
+        js_put_str(&line, "error", str_z(err_name(why)));
+    if (why != ERR_OK && key->text.n)
+        js_put_str(&line, "message", str_n(key->text.p, key->text.n < MESSAGE_MAX ? key->text.n : MESSAGE_MAX));
     js_end_object(&line);
     buf_add_char(&line, '\n');
     e->report.over |= line.over;
@@ -87,13 +94,19 @@ static enum step_next key_done(struct op *op)
         return op_fail(op, e);
     if ((e == ERR_OK && w->key.skipped) || (e == ERR_NO_SUCH_KEY && (each->select.lists || each->resumed))) {
         job->skipped++;
+        if (each->tells_all)
+            report(each, &w->key, "skipped", e);
     } else if (e != ERR_OK) {
         each->failed = true;
-        report(each, &w->key, e);
-        job_failed(
-            job, arena_printf(&w->arena, STR_FMT "/" STR_FMT, STR_ARG(w->key.bucket->id.name), STR_ARG(w->key.key)), e);
+        report(each, &w->key, "failed", e);
+        job_failed(job,
+                   arena_printf(&w->arena, STR_FMT "/" STR_FMT "%s" STR_FMT, STR_ARG(w->key.bucket->id.name),
+                                STR_ARG(w->key.key), w->key.text.n ? ": " : "", STR_ARG(w->key.text)),
+                   e);
     } else {
         job->ok++;
+        if (each->tells_all)
+            report(each, &w->key, "ok", ERR_OK);
     }
     job->bytes += w->key.bytes;
     job_throttle(job, w->key.bytes, op_call(op, key_next));
@@ -130,6 +143,12 @@ static bool is_away(struct job_each *e, enum err err)
            ++e->tries < AWAY_MAX;
 }
 
+static void keep_counts(struct job *job)
+{
+    job->kept = (struct job_counts){job->ok, job->failed, job->skipped, job->bytes};
+    job->keeps = true;
+}
+
 static void resume(struct job_each *e)
 {
     struct str at = str_z(e->job->at), phase = str_split(&at, ':'), batch = str_split(&at, ':');
@@ -157,6 +176,7 @@ static enum step_next each_opened(struct op *op)
     if (op->call.err != ERR_OK)
         return op_fail(op, op->call.err);
     resume(e);
+    keep_counts(e->job);
     return op_go(op, each_next);
 }
 
@@ -265,6 +285,7 @@ static void keep_place(struct job_each *e)
 {
     char at[JOB_SELECT_AT_MAX];
 
+    keep_counts(e->job);
     job_select_at(&e->select, at);
     snprintf(e->job->at, sizeof(e->job->at), "%c:%llu:%s", e->phase, (unsigned long long)++e->batch, at);
 }
@@ -294,6 +315,7 @@ static enum step_next each_end(struct op *op)
         job_select_close(&e->select);
     buf_release(&e->report);
     arena_release(&e->arena);
+    e->job->keeps = false; /* what the kind counts from here is its own business */
     call_finish(e->whole, op->err);
     return STEP_DONE;
 }

@@ -2,7 +2,8 @@
  *
  * Shape    names are taken in batches; of each, the keys that this target leads are given to `each`, `workers` at a time. Counts go to the job: ok,
  *          skipped (key->skipped; missing ones of a listing or template), failed. What fails is told completely, one JSON line each, in
- *          the system bucket: "jobs/<id>/report/<node>/<batch>" {"bucket","name","error"}. Busy keys are tried again, unreachable ones for a while.
+ *          the system bucket: "jobs/<id>/report/<node>/<batch>" {"bucket","name","error","message"}; with tells_all each key:
+ *          {"bucket","name","result":"ok|skipped|failed","to","bytes",...}. Busy keys are tried again, unreachable ones for a while.
  *          After each batch job->at is where to go on: "<phase>:<batch>:<job_select_at()>"; a batch that a crash cut short is done once more.
  * Owns     embedded in the kind's struct; zeroed but for the fields above the line. A key's memory is its arena.
  * Errors   those of opening and listing the selection; ERR_CONFLICT: with stop_on_error something failed. What failed in the batch
@@ -20,10 +21,12 @@ struct job_each_key {
     struct arena *arena;
     const struct bucket *bucket;
     struct str key;
-    bool again; /* an earlier process may have done it already */
+    bool again; /* an earlier process may have done it already: how far it came is only known roughly */
     /* set by `each` */
-    bool skipped;   /* nothing had to be done */
-    uint64_t bytes; /* moved */
+    bool skipped;    /* nothing had to be done */
+    uint64_t bytes;  /* moved */
+    struct str to;   /* what came of it is called so; empty: nothing to be told */
+    struct str text; /* of a failure: more than its error says; empty: none */
 };
 struct job_each_worker {
     struct op op;
@@ -42,6 +45,7 @@ struct job_each {
     bool stop_on_error; /* the first failure is the job's end */
     bool cached;        /* prefixes: only what is here (job_select.h) */
     bool whoever;       /* names that other targets lead, too */
+    bool tells_all;     /* the report has every key, not only those that failed */
     char phase;         /* a letter: which of a kind's passes this is; 0 = 'a' */
     /* ---- */
     struct op op;

@@ -6,8 +6,8 @@
 #include "target/job_each.h"
 #include "target/job_own.h"
 
-/* Evicts copies of remote objects that were not read for longest, until the data directories are as full as space.low says. Two passes over
- * what this node has of buckets with a backend: the first counts bytes by age, in classes of doubling length; the second evicts what is as
+/* Evicts copies of remote objects, and results that views keep, that were not read for longest, until the data directories are as full as space.low says. Two passes over
+ * what this node has of such buckets: the first counts bytes by age, in classes of doubling length; the second evicts what is as
  * old as the class that is needed. An age is the time since the last read (store/access.h), or since the copy was made. */
 enum { AGES = 40, LOOK_MS = 5000, PAGE = 500 };
 
@@ -53,7 +53,13 @@ static unsigned fullness(const struct job_space *s, unsigned low, uint64_t *over
     return most;
 }
 
-static bool any_backend(const struct job_env *env, struct arena *arena)
+/* What is here of such a bucket can be had again: from the remote, or by the view's ETLs. */
+static bool is_cache(const struct bucket *b)
+{
+    return b->id.backend || b->id.view;
+}
+
+static bool any_cache(const struct job_env *env, struct arena *arena)
 {
     struct bucket_page page = {0};
     struct str after = STR("");
@@ -61,7 +67,7 @@ static bool any_backend(const struct job_env *env, struct arena *arena)
     do {
         buckets_list(env->buckets, arena, STR(""), after, LIST_MAX, &page);
         for (uint32_t i = 0; i < page.count; i++)
-            if (page.buckets[i].id.backend)
+            if (is_cache(&page.buckets[i]))
                 return true;
         if (page.count)
             after = page.buckets[page.count - 1].id.name;
@@ -79,7 +85,7 @@ static bool due(const struct job_env *env, struct arena *arena, struct str *id, 
         return false;
     if (!looked_ns || now - looked_ns > LOOK_MS * UINT64_C(1000000)) {
         looked_ns = now;
-        is_full = fullness(&env->space, env->space.low, &over) > env->space.high && over > 0 && any_backend(env, arena);
+        is_full = fullness(&env->space, env->space.low, &over) > env->space.high && over > 0 && any_cache(env, arena);
     }
     if (!is_full)
         return false;
@@ -107,7 +113,7 @@ static enum step_next lru_begin(struct op *op)
     return op_go(op, lru_bucket);
 }
 
-/* The next bucket with a backend; after the last, the second pass. */
+/* The next of these buckets; after the last, the second pass. */
 static enum step_next lru_bucket(struct op *op)
 {
     struct lru *l = OP(op, struct lru);
@@ -125,7 +131,7 @@ static enum step_next lru_bucket(struct op *op)
             return op_go(op, lru_bucket);
         l->buckets = (struct bucket_page){.buckets = ARENA_NEW(&l->arena, struct bucket)};
     }
-    while (l->bucket < l->buckets.count && !l->buckets.buckets[l->bucket].id.backend)
+    while (l->bucket < l->buckets.count && !is_cache(&l->buckets.buckets[l->bucket]))
         l->bucket++;
     l->after_n = 0;
     if (l->bucket < l->buckets.count)

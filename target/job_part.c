@@ -65,10 +65,12 @@ static void take_at(struct part *p, struct job *job, const struct job_at *at)
 {
     size_t n = at->at.n < sizeof(job->at) ? at->at.n : 0;
 
-    job->ok = at->ok;
-    job->failed = at->failed;
-    job->skipped = at->skipped;
-    job->bytes = at->bytes;
+    job->goes_on = true;
+    job->kept = at->keeps ? at->kept : (struct job_counts){at->ok, at->failed, at->skipped, at->bytes};
+    job->ok = job->kept.ok;
+    job->failed = job->kept.failed;
+    job->skipped = job->kept.skipped;
+    job->bytes = job->kept.bytes;
     memcpy(job->at, at->at.p ? at->at.p : "", n);
     job->at[n] = 0;
     p->began_ms = at->began_ms;
@@ -148,6 +150,8 @@ static void fill(const struct part *p, const struct job *job, struct job_at *at)
                           .began_ms = p->began_ms,
                           .ended_ms = p->ended_ms,
                           .at = str_z(job->at),
+                          .keeps = job->keeps,
+                          .kept = job->kept,
                           .note = str_z(job->note),
                           .error_count = p->error_count};
     for (unsigned i = 0; i < p->error_count; i++)

@@ -258,10 +258,8 @@ static enum step_next promote_each(struct op *op)
     enum err e;
 
     js_object(&text);
-    js_key(&text, STR("bucket"));
-    js_str(&text, job_spec_text(p->job.spec, STR("bucket")));
-    js_key(&text, STR("names_in"));
-    js_str(&text, p->key);
+    js_put_str(&text, "bucket", job_spec_text(p->job.spec, STR("bucket")));
+    js_put_str(&text, "names_in", p->key);
     js_end_object(&text);
     e = js_read(&p->arena, buf_str(&text), &spec, why);
     buf_release(&text);

@@ -111,6 +111,11 @@ enum err job_at_read(struct arena *a, struct str text, struct job_at *out)
                            .ended_ms = number_of(root, STR("ended_ms")),
                            .at = text_of(root, STR("at")),
                            .note = text_of(root, STR("note"))};
+    const struct doc *kept = doc_get(root, STR("kept"));
+    out->keeps = kept && kept->kind == DOC_MAP;
+    if (out->keeps)
+        out->kept = (struct job_counts){number_of(kept, STR("ok")), number_of(kept, STR("failed")),
+                                        number_of(kept, STR("skipped")), number_of(kept, STR("bytes"))};
     const struct doc *errors = doc_get(root, STR("errors"));
     for (const struct doc *d = errors ? errors->first : NULL; d && out->error_count < JOB_ERRORS_MAX; d = d->next)
         out->errors[out->error_count++] = d->text;
@@ -119,32 +124,19 @@ enum err job_at_read(struct arena *a, struct str text, struct job_at *out)
 
 /* ---- writing ---- */
 
-static void write_text(struct buf *b, struct str key, struct str value)
-{
-    js_key(b, key);
-    js_str(b, value);
-}
-
-static void write_number(struct buf *b, struct str key, uint64_t value)
-{
-    js_key(b, key);
-    js_u64(b, value);
-}
-
 static void write_record(struct buf *b, const struct job_record *r)
 {
-    write_text(b, STR("started_by"), r->started_by);
-    write_number(b, STR("created_ms"), r->created_ms);
-    write_text(b, STR("state"), job_state_name(r->state));
-    js_key(b, STR("stop"));
-    js_bool(b, r->stop);
-    write_number(b, STR("ended_ms"), r->ended_ms);
+    js_put_str(b, "started_by", r->started_by);
+    js_put_u64(b, "created_ms", r->created_ms);
+    js_put_str(b, "state", job_state_name(r->state));
+    js_put_bool(b, "stop", r->stop);
+    js_put_u64(b, "ended_ms", r->ended_ms);
 }
 
 void job_record_json(struct buf *b, const struct job_record *r)
 {
-    write_text(b, STR("id"), r->id);
-    write_text(b, STR("kind"), r->kind);
+    js_put_str(b, "id", r->id);
+    js_put_str(b, "kind", r->kind);
     js_key(b, STR("spec"));
     js_doc(b, r->spec);
     write_record(b, r);
@@ -152,8 +144,8 @@ void job_record_json(struct buf *b, const struct job_record *r)
 
 void job_record_brief(struct buf *b, const struct job_record *r)
 {
-    write_text(b, STR("id"), r->id);
-    write_text(b, STR("kind"), r->kind);
+    js_put_str(b, "id", r->id);
+    js_put_str(b, "kind", r->kind);
     js_key(b, STR("spec"));
     js_object(b);
     for (const struct doc *d = r->spec->first; d; d = d->next) {
@@ -168,14 +160,14 @@ void job_record_brief(struct buf *b, const struct job_record *r)
 
 void job_at_json(struct buf *b, const struct job_at *p)
 {
-    write_text(b, STR("state"), job_state_name(p->state));
-    write_number(b, STR("ok"), p->ok);
-    write_number(b, STR("failed"), p->failed);
-    write_number(b, STR("skipped"), p->skipped);
-    write_number(b, STR("bytes"), p->bytes);
-    write_number(b, STR("began_ms"), p->began_ms);
-    write_number(b, STR("ended_ms"), p->ended_ms);
-    write_text(b, STR("note"), p->note);
+    js_put_str(b, "state", job_state_name(p->state));
+    js_put_u64(b, "ok", p->ok);
+    js_put_u64(b, "failed", p->failed);
+    js_put_u64(b, "skipped", p->skipped);
+    js_put_u64(b, "bytes", p->bytes);
+    js_put_u64(b, "began_ms", p->began_ms);
+    js_put_u64(b, "ended_ms", p->ended_ms);
+    js_put_str(b, "note", p->note);
     js_key(b, STR("errors"));
     js_array(b);
     for (unsigned i = 0; i < p->error_count; i++)
@@ -187,7 +179,7 @@ static void begin(struct buf *b)
 {
     buf_init(b, RECORD_MAX);
     js_object(b);
-    write_number(b, STR("format"), FORMAT);
+    js_put_u64(b, "format", FORMAT);
 }
 
 static struct str end(struct buf *b, struct arena *a)
@@ -207,12 +199,25 @@ struct str job_record_text(struct arena *a, const struct job_record *r)
     return end(&b, a);
 }
 
+static void write_counts(struct buf *b, const struct job_counts *c)
+{
+    js_key(b, STR("kept"));
+    js_object(b);
+    js_put_u64(b, "ok", c->ok);
+    js_put_u64(b, "failed", c->failed);
+    js_put_u64(b, "skipped", c->skipped);
+    js_put_u64(b, "bytes", c->bytes);
+    js_end_object(b);
+}
+
 struct str job_at_text(struct arena *a, const struct job_at *p)
 {
     struct buf b;
 
     begin(&b);
     job_at_json(&b, p);
-    write_text(&b, STR("at"), p->at);
+    js_put_str(&b, "at", p->at);
+    if (p->keeps)
+        write_counts(&b, &p->kept);
     return end(&b, a);
 }

@@ -3,11 +3,14 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "target/gated.h"
 
 /* A copy on the same mountpath is one more record over the same body. A body in segments also gets a description on the disk,
  * so that the copy, too, can be rebuilt when the index is lost. */
 enum { COPY_TRIES = 8 };
+
+static const struct cond no_cond = COND_INIT;
 
 struct copy_op {
     struct op op;
@@ -26,7 +29,7 @@ struct copy_op {
     struct gated gated;
     struct index_key src_key, key;
     struct commit commit;
-    bool submitted, streams;
+    bool submitted, streams, moved;
 };
 
 static step_fn copy_start, copy_found, copy_stream, copy_prepared, copy_held, copy_gated, copy_commit, copy_decided,
@@ -60,8 +63,10 @@ static void describe_copy(const struct copy_op *c, struct record *r)
     const struct obj_copy_req *req = c->req;
 
     *r = c->from->rec;
-    r->info.mtime_ns = clock_wall_ns();
-    r->info.upload_id = STR_NONE; /* no Complete made this one */
+    if (!req->keep_mtime) {
+        r->info.mtime_ns = clock_wall_ns();
+        r->info.upload_id = STR_NONE; /* no Complete made this one */
+    }
     r->has_desc = false;
     if (req->replace_attrs) {
         r->info.attrs = req->info.attrs;
@@ -123,7 +128,7 @@ static void unprepare(struct copy_op *c)
     hot_unref(c->from);
     hot_unref(c->lookup.found);
     c->hot = c->from = c->lookup.found = NULL;
-    c->submitted = false;
+    c->submitted = c->moved = false;
 }
 
 /* ---- steps ---- */
@@ -167,6 +172,24 @@ static enum step_next copy_stream(struct op *op)
     return STEP_WAIT;
 }
 
+static bool moves(const struct copy_op *c)
+{
+    return c->req->move && !str_eq(index_key_str(&c->src_key), index_key_str(&c->key));
+}
+
+/* Too late to fail: a count that can't be read any more stays too high, and garbage collection goes by what refers to the body. */
+static void drop_source(struct copy_op *c, struct txn *t, const struct record *now)
+{
+    struct str key = index_key_str(&c->src_key);
+
+    if (txn_release_body(t, now) != ERR_OK)
+        log_warn(STR_NONE, "body of a moved object is counted once too often", "bucket=" STR_FMT,
+                 STR_ARG(c->req->src_bucket.name));
+    txn_delete(t, key);
+    txn_cache(t, key, NULL);
+    c->moved = true;
+}
+
 /* The source must still have the body that was shared; if not, it has another one now. */
 static enum err copy_apply(struct commit *m, struct txn *t)
 {
@@ -182,8 +205,13 @@ static enum err copy_apply(struct commit *m, struct txn *t)
         return e == ERR_NOT_FOUND ? ERR_NO_SUCH_KEY : e;
     if (now.kind != from->kind || (now.kind != BODY_EMPTY && segment_id_cmp(&now.body, &from->body) != 0))
         return ERR_AGAIN;
-    return txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot,
-                       TXN_SHARES_BODY | (c->req->gate && !c->gated.visit.follows ? TXN_KEEPS_MTIME : 0));
+    if (moves(c) && (e = txn_check_same(t, index_key_str(&c->src_key), &no_cond, c->from->raw)) != ERR_OK)
+        return e == ERR_CONFLICT ? ERR_AGAIN : e; /* its tags, say: they would be lost */
+    e = txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot,
+                    TXN_SHARES_BODY | (c->req->gate && !c->gated.visit.follows ? TXN_KEEPS_MTIME : 0));
+    if (e == ERR_OK && moves(c))
+        drop_source(c, t, &now);
+    return e;
 }
 
 static enum step_next copy_prepared(struct op *op)
@@ -256,6 +284,7 @@ static enum step_next copy_end(struct op *op)
 
     if (committed) {
         c->res->info = c->hot->rec.info;
+        c->res->moved = c->moved;
         arena_defer(c->req->arena, hot_unref, hot_ref(c->hot));
     }
     if (c->streams && op->call.err == ERR_OK)

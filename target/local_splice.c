@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "store/erasure.h"
+#include "store/source_chain.h"
 #include "target/gated.h"
 #include "target/splice_plan.h"
 

@@ -165,6 +165,9 @@ void redundant_bucket_purge(struct store *, const struct bucket_purge_req *, str
  * from there like any object. */
 void red_complete(struct red_handle *h, const struct upload_complete_req *req, struct upload_complete_res *res,
                   const char *holder, struct call *c);
+/* A copy of an object with a layout onto itself, by the lead: only its record is written, everywhere. ERR_CONFLICT: it has no layout
+ * any more. */
+void red_label(struct red_handle *h, const struct obj_copy_req *req, struct obj_copy_res *res, struct call *c);
 /* What lingers is forgotten. */
 void red_linger_end(struct red_handle *h);
 /* Handles of both kinds. */

@@ -670,7 +670,12 @@ static enum step_next copy_found(struct op *op)
 {
     struct copy_op *k = OP(op, struct copy_op);
     const struct obj_copy_req *req = k->req;
+    bool same = req->src_bucket.uid == req->bucket.uid && str_eq(req->src_key, req->key);
 
+    if (k->head.info.layout.n && same && req->keep_mtime) {
+        red_label(k->handle, req, k->res, op_call(op, copy_end));
+        return STEP_WAIT;
+    }
     if (k->head.info.layout.n || !redundancy_is_wide(req->src_bucket.redundancy) ||
         !redundancy_is_wide(req->bucket.redundancy)) {
         store_copy_by_stream(&k->handle->store, req, k->res, op_call(op, copy_end));

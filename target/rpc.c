@@ -2,16 +2,14 @@
 
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/op.h"
 #include "store/access.h"
-#include "store/nodeauth.h"
+#include "store/nodehead.h"
 
 enum {
     MAP_WAIT_MS = 2000,   /* for a map that a sender has before us */
     READ_STEP = 64 << 10, /* bytes of a description that are read and hashed at a time */
-    ID_MAX = 64,
 };
 
 struct rpc {
@@ -75,21 +73,13 @@ static enum err check_method(struct rpc_req *r)
 
 static enum err check_signature(struct rpc_req *r)
 {
-    struct nodeauth_claim claim = {
-        .method = r->http->method_text,
-        .target = r->http->target,
-        .payload = wire_has_body(r->method) ? NODEAUTH_STREAM : NODEAUTH_DESCRIBED,
-        .digest = header(r, STR("sluice-digest")),
-    };
-    uint64_t time_ms;
+    enum nodeauth_payload payload = wire_has_body(r->method) ? NODEAUTH_STREAM : NODEAUTH_DESCRIBED;
+    struct nodeauth_claim claim;
+    enum err e = nodehead_check(&r->rpc->key, r->http, payload, &claim);
 
-    if (!str_to_u64(header(r, STR("sluice-epoch")), UINT64_MAX, &claim.epoch) ||
-        !str_to_u64(header(r, STR("sluice-date")), INT64_MAX, &time_ms))
-        return ERR_ACCESS_DENIED;
-    claim.time_ms = (int64_t)time_ms;
     r->epoch = claim.epoch;
     r->digest = claim.digest;
-    return nodeauth_check(&r->rpc->key, &claim, header(r, STR("sluice-auth")), clock_wall_ns() / 1000000);
+    return e;
 }
 
 /* Where the description is, and how long. */
@@ -113,19 +103,6 @@ static enum err check_shape(struct rpc_req *r)
     return ERR_OK;
 }
 
-/* The client's request id, by which the logs of gateway and target can be joined. Only a signed request's. */
-static void take_id(struct rpc_req *r)
-{
-    struct str id = header(r, STR("sluice-id"));
-
-    if (id.n == 0 || id.n > ID_MAX)
-        return;
-    for (size_t i = 0; i < id.n; i++)
-        if (id.p[i] <= ' ' || id.p[i] > '~' || id.p[i] == '"' || id.p[i] == '\\')
-            return;
-    r->http->arena->id = id;
-}
-
 static enum step_next rpc_check(struct op *op)
 {
     struct rpc_req *r = req_of(op);
@@ -133,7 +110,6 @@ static enum step_next rpc_check(struct op *op)
 
     if ((e = check_method(r)) != ERR_OK || (e = check_signature(r)) != ERR_OK)
         return op_fail(op, e);
-    take_id(r);
     return (e = check_shape(r)) != ERR_OK ? op_fail(op, e) : op_go(op, rpc_fence);
 }
 

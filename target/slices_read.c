@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "store/source_chain.h"
 #include "target/slices_own.h"
 
 /* A body in pieces of slices. Each piece is opened when its turn comes, and once more when what it comes from breaks off. */

@@ -163,34 +163,24 @@ static enum step_next batch_looked(struct op *op)
 static void metadata_row(struct buf *t, const struct arc_batch_row *r, struct str member, uint64_t size)
 {
     js_object(t);
-    js_key(t, STR("objname"));
-    js_str(t, r->objname);
-    if (member.n) {
-        js_key(t, STR("archpath"));
-        js_str(t, member);
-    }
-    js_key(t, STR("bucket"));
-    js_str(t, r->shown_bucket);
-    js_key(t, STR("provider"));
-    js_str(t, r->shown_provider);
-    if (r->opaque.p) {
-        js_key(t, STR("opaque"));
-        js_str(t, r->opaque);
-    }
+    js_put_str(t, "objname", r->objname);
+    if (member.n)
+        js_put_str(t, "archpath", member);
+    js_put_str(t, "bucket", r->shown_bucket);
+    js_put_str(t, "provider", r->shown_provider);
+    if (r->opaque.p)
+        js_put_str(t, "opaque", r->opaque);
     if (r->err != ERR_OK) {
-        js_key(t, STR("err_msg"));
-        js_str(t, str_z(err_text(r->err)));
+        js_put_str(t, "err_msg", str_z(err_text(r->err)));
     }
-    js_key(t, STR("size"));
-    js_u64(t, size);
+    js_put_u64(t, "size", size);
     js_end_object(t);
 }
 
 static void metadata(struct buf *t, const struct arc_batch *b, struct str id)
 {
     js_object(t);
-    js_key(t, STR("uuid"));
-    js_str(t, id);
+    js_put_str(t, "uuid", id);
     js_key(t, STR("out"));
     js_array(t);
     for (size_t i = 0; i < b->count; i++) {
@@ -292,7 +282,10 @@ void arc_batch_open(const struct arc_batch_req *req, struct arc_batch_res *res, 
         if (o->batch->rows[i].archpath.n || o->batch->rows[i].selects)
             o->batch->rows[i].err = ERR_NOT_IMPLEMENTED;
     *res = (struct arc_batch_res){.bad = SIZE_MAX};
-    e = arc_batches_begin(req->batches, req->bucket, WINDOW_BYTES + (plain ? 0 : ENCODER_BYTES), &o->run);
+    uint64_t bytes = WINDOW_BYTES + (plain ? 0 : ENCODER_BYTES);
+    if (req->batch->transforms)
+        bytes += (uint64_t)BATCH_TRANSFORMS * ARC_RESULT_MAX;
+    e = arc_batches_begin(req->batches, req->bucket, bytes, &o->run);
     if (e != ERR_OK) {
         call_finish(call, e);
         return;

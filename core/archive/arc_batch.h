@@ -2,7 +2,7 @@
  *
  * Shape    arc_batch_parse() reads the document of AIStore's get-batch: {"in":[{"objname","bucket","provider","uname","opaque","archpath",
  *          "start","length"}],"mime","coer","onob","strm","coloc"}. Ours: an entry may have "archregx" and "archmode" (all members that match, in
- *          the archive's order), the document "order":"ready" (whatever is ready first) and "status":true (a last member __status__.json).
+ *          the archive's order), both "etl_name", "etl_pipeline" and "etl_args" (transforms), the document "order":"ready" (whatever is ready first) and "status":true (a last member __status__.json).
  *          The caller finds the bucket of each row; arc_batch_open() makes the answer's body.
  * Owns     rows live in the arena, which outlives the body.
  * Errors   ERR_INVALID_ARGUMENT with a sentence; ERR_BUSY: come again (arc_batches.h); without "coer" the error of the first row that has
@@ -27,6 +27,8 @@ struct arc_batch_row {
     bool selects; /* by the pattern */
     struct range range;
     uint64_t want; /* bytes of the range; 0: whatever there is */
+    const struct arc_via *
+        via; /* what its content passes through: "etl_name", "etl_pipeline", "etl_args" of the row, else of the document */
     /* the caller's, before it is opened: where the object is, and what it is called in names and answers */
     struct bucket_id id;
     struct str shown_bucket, shown_provider;
@@ -44,6 +46,7 @@ struct arc_batch {
     size_t count;
     enum arc_format format;
     bool coer, onob, strm, status, as_ready;
+    bool transforms; /* one of the rows, or more */
 };
 MUST_USE enum err arc_batch_parse(struct arena *arena, const struct doc *body, struct arc_batch *out,
                                   char why[ARC_WHY_MAX]);
@@ -57,6 +60,9 @@ struct arc_batch_req {
     struct arc_batches *batches;
     struct arc_batch *batch;
     struct str bucket; /* of the request, to be shown */
+    void (*through)(void *through_arg, const struct arc_through_req *, struct arc_through_res *,
+                    struct call *); /* arc_pack.h */
+    void *through_arg;
 };
 struct arc_batch_res {
     struct source *body;

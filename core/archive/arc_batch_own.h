@@ -9,6 +9,8 @@
 #include "base/buf.h"
 #include "base/op.h"
 
+enum { BATCH_TRANSFORMS = 8 }; /* at a time: each may have ARC_RESULT_MAX in memory */
+
 struct arc_batch_stream_conf {
     struct loop *loop;
     struct source *archive;   /* taken */

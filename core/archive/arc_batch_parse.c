@@ -111,12 +111,28 @@ static enum err parse_row(const struct doc *d, struct arc_batch_row *r, char why
         return bad(why, "objname, bucket, provider, uname, archpath and opaque must be texts");
     if (!r->objname.n && !r->uname.n)
         return bad(why, "an entry needs an objname");
-    if (member(d, STR("etl")) || member(d, STR("etl_name")))
-        return bad(why, "transforms of entries are not supported");
     while (r->archpath.n && r->archpath.p[0] == '/')
         r->archpath = str_skip(r->archpath, 1);
     e = parse_range(d, r, why);
     return e != ERR_OK ? e : parse_selection(d, r, why);
+}
+
+/* What names no ETL of its own passes through that of the document. */
+static enum err parse_via(struct arena *arena, const struct doc *d, const struct arc_via **via, char why[ARC_WHY_MAX])
+{
+    struct arc_via v = {STR(""), STR(""), STR("")};
+
+    if (member(d, STR("etl")))
+        return bad(why, "an ETL is named by etl_name, its further stages by etl_pipeline, its arguments by etl_args");
+    if (!get_text(d, STR("etl_name"), &v.name) || !get_text(d, STR("etl_pipeline"), &v.pipeline) ||
+        !get_text(d, STR("etl_args"), &v.args))
+        return bad(why, "etl_name, etl_pipeline and etl_args must be texts");
+    if (!v.name.n && (v.pipeline.n || v.args.n))
+        return bad(why, "etl_pipeline and etl_args need an etl_name");
+    if (!v.name.n)
+        return ERR_OK;
+    *via = memcpy(ARENA_NEW(arena, struct arc_via), &v, sizeof(v));
+    return ERR_OK;
 }
 
 static enum err parse_options(const struct doc *body, struct arc_batch *b, char why[ARC_WHY_MAX])
@@ -146,6 +162,7 @@ static enum err parse_options(const struct doc *body, struct arc_batch *b, char 
 enum err arc_batch_parse(struct arena *arena, const struct doc *body, struct arc_batch *out, char why[ARC_WHY_MAX])
 {
     const struct doc *in = member(body, STR("in"));
+    const struct arc_via *via = NULL;
     enum err e;
 
     *out = (struct arc_batch){0};
@@ -153,11 +170,17 @@ enum err arc_batch_parse(struct arena *arena, const struct doc *body, struct arc
         return bad(why, "the body must be an object with a list \"in\" that is not empty");
     if (in->count > BATCH_ROWS_MAX)
         return bad(why, "too many entries");
-    if ((e = parse_options(body, out, why)) != ERR_OK)
+    if ((e = parse_options(body, out, why)) != ERR_OK || (e = parse_via(arena, body, &via, why)) != ERR_OK)
         return e;
     out->rows = arena_new(arena, in->count * sizeof(*out->rows));
-    for (const struct doc *d = in->first; d; d = d->next)
-        if ((e = parse_row(d, &out->rows[out->count++], why)) != ERR_OK)
+    for (const struct doc *d = in->first; d; d = d->next) {
+        struct arc_batch_row *r = &out->rows[out->count++];
+        r->via = via;
+        if ((e = parse_row(d, r, why)) != ERR_OK || (e = parse_via(arena, d, &r->via, why)) != ERR_OK)
             return e;
+        out->transforms |= r->via != NULL;
+    }
+    if (out->transforms && !out->strm)
+        return bad(why, "transforms need strm: how large their results are is not known before");
     return ERR_OK;
 }

@@ -4,7 +4,7 @@
 #include "archive/arc_batch_own.h"
 #include "base/json.h"
 
-enum { WINDOW = 64, STATUS_MAX = 256 << 20, TEXT_MAX = 2 * ARC_NAME_MAX + 64 };
+enum { WINDOW = 64, TRANSFORMS = BATCH_TRANSFORMS, STATUS_MAX = 256 << 20, TEXT_MAX = 2 * ARC_NAME_MAX + 64 };
 
 struct str batch_name(struct arena *a, const struct arc_batch *b, const struct arc_batch_row *r, struct str member)
 {
@@ -38,7 +38,7 @@ static struct str missing_name(struct arena *a, struct str name)
     return text.n > ARC_NAME_MAX ? str_n(p, ARC_NAME_MAX) : text;
 }
 
-static void status_row(struct batch_walk *w, const struct arc_batch_row *r, struct str name, enum err err,
+static void status_row(struct batch_walk *w, const struct arc_batch_row *r, const struct arc_entry *entry, enum err err,
                        uint64_t size)
 {
     struct buf *b = &w->status;
@@ -54,19 +54,17 @@ static void status_row(struct batch_walk *w, const struct arc_batch_row *r, stru
         buf_add_char(b, '\n'); /* the comma comes with the object */
     }
     js_object(b);
-    js_key(b, STR("name"));
-    js_str(b, name);
-    js_key(b, STR("size"));
-    js_u64(b, size);
+    js_put_str(b, "name", entry->name);
+    js_put_u64(b, "size", size);
     js_key(b, STR("error"));
     if (err == ERR_OK)
         js_null(b);
     else
         js_str(b, str_z(err_code(err)));
-    if (r->opaque.p) {
-        js_key(b, STR("opaque"));
-        js_str(b, r->opaque);
-    }
+    if (err != ERR_OK && entry->text.n)
+        js_put_str(b, "message", entry->text);
+    if (r->opaque.p)
+        js_put_str(b, "opaque", r->opaque);
     js_end_object(b);
     if (b->over)
         w->err = ERR_TOO_LARGE;
@@ -91,6 +89,7 @@ static void entry_of_selection(struct batch_walk *w, struct arc_batch_row *r, st
     out->member = m.name;
     out->format = r->index->format;
     arc_index_etag(r->index, &m, &out->if_match);
+    out->via = r->via;
     out->tag = r;
 }
 
@@ -102,6 +101,7 @@ static void entry_of_row(struct batch_walk *w, struct arc_batch_row *r, struct a
     out->member = r->archpath;
     out->range = r->range;
     out->want = r->want;
+    out->via = r->via;
     if (r->looked_up)
         out->if_match = r->etag;
     out->tag = r;
@@ -141,7 +141,7 @@ static enum arc_verdict walk_done(void *arg, const struct arc_entry *e, enum err
     uint64_t soft_max = arc_batches_conf(w->req->batches)->soft_errors_max;
     bool missing = e->bytes.p != NULL;
 
-    status_row(w, r, e->name, missing ? r->err : err, size);
+    status_row(w, r, e, missing ? r->err : err, size);
     if (err == ERR_OK && !missing) {
         arc_batch_count(w->run, size);
         return ARC_LEAVE_OUT; /* not asked */
@@ -179,7 +179,9 @@ struct source *batch_walk_open(struct batch_walk *w)
                                                  .arcs = q->arcs,
                                                  .cpu = q->cpu,
                                                  .format = w->batch->format,
-                                                 .window = WINDOW,
+                                                 .window = w->batch->transforms ? TRANSFORMS : WINDOW,
+                                                 .through = q->through,
+                                                 .through_arg = q->through_arg,
                                                  .as_ready = w->batch->as_ready,
                                                  .next = walk_next,
                                                  .done = walk_done,

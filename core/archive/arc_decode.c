@@ -15,10 +15,11 @@ struct arc_decoder {
     z_stream z;
     LZ4F_dctx *lz4;
     ZSTD_DStream *zstd;
-    bool between;        /* frames: what comes next must begin one, or is ignored */
-    bool any;            /* a frame was read to its end */
-    bool ignores;        /* the rest */
-    bool resumes;        /* the first frame may be one of which only blocks are left */
+    bool between; /* frames: what comes next must begin one, or is ignored */
+    bool any;     /* a frame was read to its end */
+    bool ignores; /* the rest */
+    bool resumes; /* the first frame may be one of which only blocks are left */
+    bool strict;
     bool sum_may_follow; /* such a frame has ended */
     char first[4];
     size_t first_n;
@@ -72,9 +73,14 @@ void arc_decoder_resume(struct arc_decoder *d)
     d->resumes = d->format == ARC_TAR_LZ4;
 }
 
+void arc_decoder_be_strict(struct arc_decoder *d)
+{
+    d->strict = true;
+}
+
 bool arc_decoder_is_whole(const struct arc_decoder *d)
 {
-    return d->ignores || (d->any && d->between);
+    return d->ignores || (d->any && d->between && !(d->strict && d->first_n));
 }
 
 static enum err run_zlib(struct arc_decoder *d, struct arc_decode_io *io)
@@ -156,7 +162,7 @@ static enum err run_other(struct arc_decoder *d, struct arc_decode_io *io)
         return ERR_OK;
     }
     d->ignores = true;
-    return d->any ? ERR_OK : ERR_BAD_ARCHIVE;
+    return d->any && !d->strict ? ERR_OK : ERR_BAD_ARCHIVE;
 }
 
 /* The first bytes of a frame are looked at before the codec gets them. */

@@ -22,6 +22,9 @@ void arc_decoder_free(struct arc_decoder *d); /* NULL is legal */
 /* The input begins at a restart point: a frame, or a block that does not depend on others (arc_lz4.h). */
 void arc_decoder_resume(struct arc_decoder *d);
 
+/* What follows the last frame is an error, too. */
+void arc_decoder_be_strict(struct arc_decoder *d);
+
 struct arc_decode_io {
     const char *in;
     size_t in_n, in_used;

@@ -15,19 +15,41 @@
 
 #include "archive/arcs.h"
 
+/* What content passes through on its way into the archive: texts for conf.through. */
+struct arc_via {
+    struct str name, pipeline, args;
+};
+
 struct arc_entry {
     struct str name; /* in the archive that is made */
     struct bucket_id bucket;
     struct str key;
-    struct str member;      /* of the archive `key`; empty: the object itself */
-    enum arc_format format; /* of that archive; ARC_NONE: by name, then magic */
-    struct range range;     /* of the content; RANGE_ALL */
-    uint64_t want;          /* bytes that it must have, else ERR_INVALID_RANGE; 0: any number */
-    struct etag if_match;   /* n == 0: any */
-    struct str bytes;       /* p != NULL: this is the content, nothing is read (and bucket is not needed) */
-    void *tag;              /* the caller's */
+    struct str member;         /* of the archive `key`; empty: the object itself */
+    enum arc_format format;    /* of that archive; ARC_NONE: by name, then magic */
+    struct range range;        /* of the content; RANGE_ALL */
+    uint64_t want;             /* bytes that it must have, else ERR_INVALID_RANGE; 0: any number */
+    struct etag if_match;      /* n == 0: any */
+    const struct arc_via *via; /* NULL: as it is */
+    struct str bytes;          /* p != NULL: this is the content, nothing is read (and bucket is not needed) */
+    void *tag;                 /* the caller's */
+    struct str text;           /* for `done`: what is to be said of a failure besides its error; empty: nothing */
 };
 
+/* Content on its way through something: an object, or (of a member) a body. */
+struct arc_through_req {
+    struct arena *arena;
+    const struct arc_entry *entry;
+    struct obj_get_req *object; /* NULL: the body */
+    struct source *body;        /* not closed; there until the result is closed */
+    uint64_t size;              /* of the body */
+};
+struct arc_through_res {
+    struct obj_head_res head; /* of the object */
+    struct source *body;      /* the caller's; its size may be unknown */
+    struct str text;          /* of a failure */
+};
+
+enum { ARC_RESULT_MAX = 8 << 20 };
 enum arc_verdict { ARC_FAIL, ARC_LEAVE_OUT, ARC_EMPTY };
 
 struct arc_pack_conf {
@@ -39,6 +61,10 @@ struct arc_pack_conf {
     unsigned window;       /* entries that are open at a time; 0: 16 */
     uint64_t window_bytes; /* of content in memory; 0: 4 MiB */
     bool as_ready;         /* out of order: whatever is ready first */
+    /* Passes the content of entries with a `via` through it. NULL: those fail with ERR_NOT_IMPLEMENTED. Results of unknown size are gathered
+     * in memory: more than ARC_RESULT_MAX is ERR_TOO_LARGE. */
+    void (*through)(void *through_arg, const struct arc_through_req *, struct arc_through_res *, struct call *);
+    void *through_arg;
     /* The next entry, or *end. May wait; one call at a time. `out` is zeroed. Closing the source cancels it. */
     void (*next)(void *arg, struct arc_entry *out, bool *end, struct call *call);
     /* The outcome of an entry, in the order in which they are in the archive: before its first byte is given with ERR_OK (size: of the

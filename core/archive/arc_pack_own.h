@@ -19,7 +19,17 @@ enum {
     PACK_OUT = 256 << 10,     /* about as much is put together into one piece */
 };
 
-enum slot_state { SLOT_FREE, SLOT_ASKS, SLOT_OPENS, SLOT_WARMS, SLOT_FILLS, SLOT_CHECKS, SLOT_READY, SLOT_LATER };
+enum slot_state {
+    SLOT_FREE,
+    SLOT_ASKS,
+    SLOT_OPENS,
+    SLOT_GATHERS,
+    SLOT_WARMS,
+    SLOT_FILLS,
+    SLOT_CHECKS,
+    SLOT_READY,
+    SLOT_LATER
+};
 
 struct pack;
 struct pack_slot {
@@ -33,6 +43,9 @@ struct pack_slot {
     struct obj_get_res got;
     struct arcs_get_req member;
     struct arcs_get_res member_got;
+    struct arc_through_req through;
+    struct arc_through_res passed;
+    struct source *inner; /* the member that passes through */
     struct source_fill fill;
     struct source *body;
     char *bytes; /* being filled */

@@ -14,6 +14,13 @@ static void hold(struct pack_slot *s, uint64_t bytes)
     s->held = bytes;
 }
 
+static void close_bodies(struct pack_slot *s)
+{
+    source_close(s->body); /* the result goes before what it is made of */
+    source_close(s->inner);
+    s->body = s->inner = NULL;
+}
+
 static void slot_ready(struct pack_slot *s, enum err e)
 {
     s->state = SLOT_READY;
@@ -21,8 +28,7 @@ static void slot_ready(struct pack_slot *s, enum err e)
     if (e == ERR_OK) {
         s->pack->ready_bytes += s->size;
     } else {
-        source_close(s->body);
-        s->body = NULL;
+        close_bodies(s);
         hold(s, 0);
     }
     pack_poke(s->pack);
@@ -40,7 +46,7 @@ void pack_slot_free(struct pack *p, struct pack_slot *s)
     }
     if (s->state == SLOT_READY && s->err == ERR_OK)
         p->ready_bytes -= s->size;
-    source_close(s->body);
+    close_bodies(s);
     free(s->bytes);
     hold(s, 0);
     arena_release(&s->arena);
@@ -80,7 +86,7 @@ static void on_checked(struct call *c)
         slot_ready(s, ERR_INTERNAL); /* more than it said */
         return;
     }
-    source_close(s->body);
+    close_bodies(s);
     s->body = source_memory(str_n(s->bytes, (size_t)s->size), free, s->bytes);
     s->bytes = NULL;
     slot_ready(s, ERR_OK);
@@ -118,7 +124,7 @@ static void slot_classify(struct pack_slot *s)
     struct pack *p = s->pack;
     struct span span;
 
-    if (s->entry.want && s->entry.want != s->size) {
+    if (!s->entry.via && s->entry.want && s->entry.want != s->size) {
         slot_ready(s, ERR_INVALID_RANGE);
         return;
     }
@@ -149,9 +155,87 @@ static void slot_classify(struct pack_slot *s)
         slot_ready(s, ERR_OK);
         return;
     }
-    source_close(s->body);
-    s->body = NULL;
+    close_bodies(s);
     s->state = SLOT_LATER;
+}
+
+/* ---- content that passes through something ---- */
+
+static void gather_more(struct pack_slot *s, size_t room);
+
+static void on_gathered(struct call *c)
+{
+    struct pack_slot *s = CONTAINER(c, struct pack_slot, call);
+    size_t room = s->fill.len;
+
+    s->size += c->err == ERR_OK ? s->bytes_n : 0;
+    if (!slot_goes_on(s))
+        return;
+    if (s->bytes_n == room) {
+        gather_more(s, (size_t)s->size);
+        return;
+    }
+    close_bodies(s);
+    s->body = source_memory(str_n(s->bytes, (size_t)s->size), free, s->bytes);
+    s->bytes = NULL;
+    slot_ready(s, ERR_OK);
+    pack_run_ahead(s->pack);
+}
+
+/* A result of unknown size: an archive wants to know it before the first byte. */
+static void gather_more(struct pack_slot *s, size_t room)
+{
+    if (s->size > ARC_RESULT_MAX) {
+        s->entry.text = STR("what it was transformed into is too large for a batch without saying how large");
+        slot_ready(s, ERR_TOO_LARGE);
+        return;
+    }
+    if (room > ARC_RESULT_MAX + 1 - s->size)
+        room = (size_t)(ARC_RESULT_MAX + 1 - s->size);
+    s->bytes = mem_realloc(s->bytes, (size_t)s->size + room);
+    hold(s, s->size + room);
+    source_fill(&s->fill, s->body, s->bytes + s->size, room, &s->bytes_n, slot_call(s, SLOT_GATHERS, on_gathered));
+}
+
+static void on_passed(struct call *c)
+{
+    struct pack_slot *s = CONTAINER(c, struct pack_slot, call);
+    const struct obj_head_res *h = &s->passed.head;
+
+    s->body = c->err == ERR_OK ? s->passed.body : NULL;
+    s->entry.text = s->passed.text;
+    if (!slot_goes_on(s))
+        return;
+    if (s->through.object) {
+        s->mtime_s = h->info.mtime_ns / NS_PER_S;
+        s->etag = h->info.etag;
+        if (s->entry.want && s->entry.want != h->len) {
+            slot_ready(s, ERR_INVALID_RANGE);
+            return;
+        }
+    }
+    s->crc_known = false;
+    s->size = 0;
+    if (s->body->size == SOURCE_SIZE_UNKNOWN) {
+        gather_more(s, PACK_COPY_MAX);
+        return;
+    }
+    s->size = s->body->size;
+    slot_classify(s);
+}
+
+static void slot_pass(struct pack_slot *s, struct obj_get_req *object)
+{
+    struct pack *p = s->pack;
+
+    if (!p->conf.through) {
+        slot_ready(s, ERR_NOT_IMPLEMENTED);
+        return;
+    }
+    s->passed = (struct arc_through_res){.body = NULL};
+    s->through = (struct arc_through_req){
+        .arena = &s->arena, .entry = &s->entry, .object = object, .body = s->inner, .size = s->size};
+    p->conf.through(p->conf.through_arg, &s->through, &s->passed, slot_call(s, SLOT_OPENS, on_passed));
 }
 
 /* ---- opening ---- */
@@ -190,7 +274,17 @@ static void on_member(struct call *c)
     s->etag = m->etag;
     s->crc_known = m->len == m->member.size;
     s->crc = m->member.crc32;
-    slot_classify(s);
+    if (!s->entry.via) {
+        slot_classify(s);
+        return;
+    }
+    if (s->entry.want && s->entry.want != s->size) {
+        slot_ready(s, ERR_INVALID_RANGE);
+        return;
+    }
+    s->inner = s->body;
+    s->body = NULL;
+    slot_pass(s, NULL);
 }
 
 static struct cond slot_cond(struct pack_slot *s)
@@ -226,6 +320,10 @@ static void slot_open(struct pack_slot *s)
     if (e->member.n == 0) {
         s->get.head = (struct obj_head_req){
             .arena = &s->arena, .bucket = bucket, .key = key, .cond = slot_cond(s), .range = e->range};
+        if (e->via) {
+            slot_pass(s, &s->get);
+            return;
+        }
         store_obj_get(p->conf.store, &s->get, &s->got, slot_call(s, SLOT_OPENS, on_object));
         return;
     }

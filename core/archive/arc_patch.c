@@ -5,6 +5,7 @@
 #include "archive/arc_unpack.h"
 #include "base/mem.h"
 #include "store/erasure.h"
+#include "store/source_chain.h"
 
 enum { SCRATCH = 64 << 10 };
 

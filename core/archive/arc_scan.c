@@ -32,6 +32,9 @@ struct extra {
 
 struct arc_scan {
     enum arc_format format;
+    bool watched;
+    struct arc_watch watch; /* then there is no building */
+    uint32_t seen;          /* members */
     struct arc_building *building;
     struct arc_decoder *decoder; /* NULL: plain */
     char *out;
@@ -97,6 +100,14 @@ void arc_scan_free(struct arc_scan *s)
     buf_release(&s->extra.path);
     hash_drop(&s->crc);
     free(s);
+}
+
+void arc_scan_watch(struct arc_scan *s, const struct arc_watch *watch)
+{
+    s->watch = *watch;
+    s->watched = true;
+    arc_building_free(s->building);
+    s->building = NULL;
 }
 
 const char *arc_scan_why(const struct arc_scan *s)
@@ -225,7 +236,7 @@ static enum err begin_extra(struct arc_scan *s, char type, uint64_t size)
     return ERR_OK;
 }
 
-static void begin_member(struct arc_scan *s, uint64_t size)
+static enum err begin_member(struct arc_scan *s, uint64_t size)
 {
     uint64_t mtime = 0;
 
@@ -241,6 +252,26 @@ static void begin_member(struct arc_scan *s, uint64_t size)
     hash_init(&s->crc, HASH_CRC32);
     s->left = size;
     s->state = SCAN_CONTENT;
+    return s->watched ? s->watch.begin(s->watch.arg, &s->member, false) : ERR_OK;
+}
+
+/* Keeps it in the index, or tells that it was whole. */
+static enum err add_member(struct arc_scan *s)
+{
+    if (!s->watched)
+        return arc_building_add(s->building, &s->member);
+    if (s->seen++ == ARC_MEMBERS_MAX)
+        return ERR_TOO_LARGE;
+    return s->watch.end(s->watch.arg, &s->member);
+}
+
+/* What has a name but is no member; `what`: why a file is none, NULL: it is no file. */
+static enum err leave_out(struct arc_scan *s, const char *what)
+{
+    if (s->watched)
+        return what ? s->watch.other(s->watch.arg, s->member.name, what) : ERR_OK;
+    arc_building_left_out(s->building);
+    return ERR_OK;
 }
 
 static enum err end_member(struct arc_scan *s)
@@ -251,46 +282,48 @@ static enum err end_member(struct arc_scan *s)
     hash_final(&s->crc, &crc);
     s->crc.alg = HASH_NONE;
     s->member.crc32 = (uint32_t)crc.b[0] << 24 | (uint32_t)crc.b[1] << 16 | (uint32_t)crc.b[2] << 8 | crc.b[3];
-    if ((e = arc_building_add(s->building, &s->member)) != ERR_OK)
-        return refuse(s, e, "more members or names than an index holds");
+    if ((e = add_member(s)) != ERR_OK)
+        return e == ERR_TOO_LARGE ? refuse(s, e, "more members or names than an index holds") : e;
     forget_extra(s);
     skip(s, arc_tar_padding(s->member.size));
     return ERR_OK;
 }
 
 /* A GNU sparse file: its map may go on in further blocks, then come the pieces. */
-static void begin_sparse(struct arc_scan *s, uint64_t size)
+static enum err begin_sparse(struct arc_scan *s, uint64_t size)
 {
-    arc_building_left_out(s->building);
+    enum err e = leave_out(s, "sparse file");
+
     forget_extra(s);
     if (s->block[482]) {
         s->padding = size + arc_tar_padding(size); /* kept for after the map */
         s->left = BLOCK;
         s->state = SCAN_SPARSE;
         s->block_n = 0;
-        return;
+        return e;
     }
     skip(s, size + arc_tar_padding(size));
+    return e;
 }
 
 static enum err begin_entry(struct arc_scan *s, char type, uint64_t size)
 {
     bool regular = type == '0' || type == '\0' || type == '7', has_content = regular || type < '0' || type > '7';
 
-    if (type == 'S') {
-        begin_sparse(s, size);
-        return ERR_OK;
-    }
+    enum err e;
+
     take_name(s);
+    if (type == 'S')
+        return begin_sparse(s, size);
     if (!regular || s->extra.sparse || s->name.over || !arc_name_is_safe(s->member.name) ||
         s->member.name.p[s->member.name.n - 1] == '/') {
-        arc_building_left_out(s->building);
+        e = leave_out(s, type == '1' ? "hard link" : regular && s->extra.sparse ? "sparse file" : NULL);
         forget_extra(s);
         skip(s, has_content ? size + arc_tar_padding(size) : 0);
-        return ERR_OK;
+        return e;
     }
-    begin_member(s, size);
-    return size == 0 ? end_member(s) : ERR_OK;
+    e = begin_member(s, size);
+    return e == ERR_OK && size == 0 ? end_member(s) : e;
 }
 
 static enum err take_head(struct arc_scan *s)
@@ -403,6 +436,15 @@ static size_t portion(const struct arc_scan *s, size_t n)
     return s->state == SCAN_ENDED || n < want ? n : (size_t)want;
 }
 
+static enum err take_content(struct arc_scan *s, const char *p, size_t n)
+{
+    enum err e = s->watched ? s->watch.bytes(s->watch.arg, p, n) : ERR_OK;
+
+    hash_update(&s->crc, p, n);
+    s->left -= n;
+    return e == ERR_OK && s->left == 0 ? end_member(s) : e;
+}
+
 static enum err step(struct arc_scan *s, const char *p, size_t n)
 {
     s->at += n;
@@ -425,9 +467,7 @@ static enum err step(struct arc_scan *s, const char *p, size_t n)
         s->left -= n;
         return s->left ? ERR_OK : take_extra(s);
     case SCAN_CONTENT:
-        hash_update(&s->crc, p, n);
-        s->left -= n;
-        return s->left ? ERR_OK : end_member(s);
+        return take_content(s, p, n);
     case SCAN_SKIP:
         s->left -= n;
         if (s->left == 0)
@@ -533,6 +573,8 @@ enum err arc_scan_end(struct arc_scan *s, struct arc_index **out)
         s->end = s->at;
     else if (s->state != SCAN_ENDED)
         return refuse(s, ERR_BAD_ARCHIVE, s->at ? "the archive is cut off" : "the archive is empty");
+    if (s->watched)
+        return ERR_OK;
     *out = arc_building_seal(s->building, s->end);
     s->building = NULL;
     return ERR_OK;

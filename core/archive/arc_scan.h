@@ -28,6 +28,20 @@ MUST_USE enum err arc_scan_end(struct arc_scan *s, struct arc_index **out);
 /* A sentence about the error; valid until the scan is freed. */
 const char *arc_scan_why(const struct arc_scan *s);
 
+/* Who wants the members themselves, as they pass, and no index. An error of his ends the scan with it. */
+struct arc_watch {
+    void *arg;
+    /* A member's content follows. Of one whose archive tells its size or CRC only behind it: UINT64_MAX, and !crc_known. */
+    enum err (*begin)(void *arg, const struct arc_member *m, bool crc_known);
+    enum err (*bytes)(void *arg, const char *p, size_t n);
+    /* It was whole; size and CRC are known. */
+    enum err (*end)(void *arg, const struct arc_member *m);
+    /* A file that can't be given: `what` it is, "hard link". ERR_OK leaves it out, as directories, links and the like always are. */
+    enum err (*other)(void *arg, struct str name, const char *what);
+};
+/* Before anything is fed. arc_scan_end() gives no index then. */
+void arc_scan_watch(struct arc_scan *s, const struct arc_watch *watch);
+
 struct arc_build_req {
     struct arena *arena;
     struct store *store;

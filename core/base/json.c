@@ -210,12 +210,31 @@ void js_raw(struct buf *b, struct str json)
     buf_add_str(b, json);
 }
 
+static size_t digits(struct str s, size_t at)
+{
+    while (at < s.n && s.p[at] >= '0' && s.p[at] <= '9')
+        at++;
+    return at;
+}
+
+/* RFC 8259 section 6. YAML has more that looks like one: 1.2.3, 2024-01-31, 007. */
 static bool is_number(struct str s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if (!(s.p[i] >= '0' && s.p[i] <= '9') && !(s.n > 1 && memchr("+-.eE", s.p[i], 5)))
+    size_t begin = s.n && s.p[0] == '-' ? 1 : 0, at = digits(s, begin), part;
+
+    if (at == begin || (s.p[begin] == '0' && at > begin + 1))
+        return false;
+    if (at < s.n && s.p[at] == '.') {
+        part = at + 1;
+        if ((at = digits(s, part)) == part)
             return false;
-    return s.n > 0 && (s.p[0] == '-' || (s.p[0] >= '0' && s.p[0] <= '9'));
+    }
+    if (at < s.n && (s.p[at] == 'e' || s.p[at] == 'E')) {
+        part = at + 1 + (at + 1 < s.n && (s.p[at + 1] == '+' || s.p[at + 1] == '-'));
+        if ((at = digits(s, part)) == part)
+            return false;
+    }
+    return at == s.n;
 }
 
 static void write_scalar(struct buf *b, const struct doc *d)
@@ -228,6 +247,24 @@ static void write_scalar(struct buf *b, const struct doc *d)
         js_bool(b, d->text.n == 4);
     else
         js_str(b, d->text);
+}
+
+void js_put_str(struct buf *b, const char *name, struct str s)
+{
+    js_key(b, str_z(name));
+    js_str(b, s);
+}
+
+void js_put_u64(struct buf *b, const char *name, uint64_t v)
+{
+    js_key(b, str_z(name));
+    js_u64(b, v);
+}
+
+void js_put_bool(struct buf *b, const char *name, bool v)
+{
+    js_key(b, str_z(name));
+    js_bool(b, v);
 }
 
 /* Trees are not deeper than DOC_DEPTH_MAX. */

@@ -35,6 +35,10 @@ void js_u64(struct buf *b, uint64_t v);
 void js_i64(struct buf *b, int64_t v);
 void js_bool(struct buf *b, bool v);
 void js_null(struct buf *b);
+/* A key and its value. */
+void js_put_str(struct buf *b, const char *name, struct str s);
+void js_put_u64(struct buf *b, const char *name, uint64_t v);
+void js_put_bool(struct buf *b, const char *name, bool v);
 /* A tree as it was read. */
 void js_doc(struct buf *b, const struct doc *d);
 /* A JSON text, taken as it is. */

@@ -245,6 +245,7 @@ enum err token_read(struct arena *a, struct str text, const struct token_keys *k
         return refuse(why, "the token is not valid yet");
     *out = (struct token){.subject = text_of(payload, STR("sub")),
                           .expires_s = expires,
+                          .own = str_eq(text_of(head, STR("alg")), STR("HS256")),
                           .admin = str_eq(text_of(payload, STR("admin")), STR("true"))};
     return out->subject.n ? ERR_OK : refuse(why, "the token names nobody");
 }
@@ -266,8 +267,7 @@ struct str token_make(struct arena *a, struct str key, struct str subject, int64
     uint8_t signature[32];
 
     js_object(&payload);
-    js_key(&payload, STR("sub"));
-    js_str(&payload, subject);
+    js_put_str(&payload, "sub", subject);
     js_key(&payload, STR("iat"));
     js_i64(&payload, now_s);
     js_key(&payload, STR("exp"));

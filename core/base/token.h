@@ -32,7 +32,8 @@ struct token_keys {
 struct token {
     struct str subject;
     int64_t expires_s;
-    bool admin;
+    bool own;   /* HS256: made with the owner's secret */
+    bool admin; /* it says so */
 };
 /* `exp` must be there and not be past; `nbf` must not be to come. */
 MUST_USE enum err token_read(struct arena *a, struct str text, const struct token_keys *keys, int64_t now_s,

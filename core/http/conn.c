@@ -185,6 +185,8 @@ static void on_watch(struct io *io, void *owner)
         /* perhaps only half closed, and the response still wanted */
         c->peer_ended = true;
         io_stop_read(io);
+        if (c->end_leaves)
+            conn_broke(c, ERR_CLIENT_GONE);
     } else if (w == TLS_OK) {
         io_stop_read(io);
     }
@@ -193,6 +195,15 @@ static void on_watch(struct io *io, void *owner)
 void conn_watch(struct conn *c)
 {
     io_want_read(c->io, on_watch);
+}
+
+void http_end_is_leaving(struct http_req *req)
+{
+    struct conn *c = CONTAINER(req, struct conn, req);
+
+    c->end_leaves = true;
+    if (c->peer_ended)
+        conn_broke(c, ERR_CLIENT_GONE);
 }
 
 void conn_on_writable(struct io *io, void *owner)
@@ -243,6 +254,7 @@ static void begin_exchange(struct conn *c)
     c->responded = false;
     c->keep_alive = c->asks_keep = false;
     c->abort_queued = false;
+    c->end_leaves = false;
     c->tx.active = false;
     c->req.body = NULL;
     c->req.on_abort = NULL;

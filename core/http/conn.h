@@ -86,6 +86,7 @@ struct conn {
     bool keep_alive; /* of the current exchange */
     bool responded;  /* http_respond() was called or we answered ourselves */
     bool peer_ended; /* the peer sends no more; it may still read */
+    bool end_leaves; /* of the current exchange: then it is taken to be gone */
     bool broken;     /* nothing can be sent or received any more */
     bool cut;        /* end with a reset: the response is incomplete */
     bool abort_queued;

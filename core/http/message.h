@@ -76,6 +76,10 @@ size_t http_header_count(const struct http_req *req, struct str name);
  * Cancelling the call closes the connection. */
 void http_respond(struct http_req *req, const struct http_res *res, struct call *call);
 
+/* From now on the orderly end of what the client sends counts as its leaving, though it may be half a close: for answers that cost much more than
+ * anything that would close by halves is worth. on_abort may follow, later. */
+void http_end_is_leaving(struct http_req *req);
+
 /* What handles requests. One per loop. */
 struct http_handler {
     void (*on_request)(struct http_handler *, struct http_req *);

@@ -133,6 +133,10 @@ void peer_addr_resolve(struct peer_addr *a)
     struct peer_pool *p = a->pool;
     uint64_t age = loop_now_ns(p->loop) - a->resolved_ns;
 
+    if (p->conf.dial) {
+        peer_conn_dial(a->busy);
+        return;
+    }
     if (a->literal || (a->resolved.n && !a->stale && !a->resolving && age < (uint64_t)PEER_RESOLVED_MS * NS_PER_MS)) {
         peer_conn_resolved(a->busy, ERR_OK);
         return;
@@ -412,12 +416,20 @@ struct peer_pool *peer_pool_new(const struct peer_conf *conf)
     if (!p->conf.idle_timeout_ms)
         p->conf.idle_timeout_ms = 30000;
     p->watch.fn = on_watch;
+    pthread_mutex_init(&p->dials.lock, NULL);
+    pthread_cond_init(&p->dials.none, NULL);
     return p;
 }
 
 void peer_pool_free(struct peer_pool *p)
 {
     timer_cancel(p->loop, &p->watch);
+    pthread_mutex_lock(&p->dials.lock);
+    while (p->dials.open)
+        pthread_cond_wait(&p->dials.none, &p->dials.lock);
+    pthread_mutex_unlock(&p->dials.lock);
+    pthread_mutex_destroy(&p->dials.lock);
+    pthread_cond_destroy(&p->dials.none);
     while (p->addrs) {
         struct peer_addr *a = p->addrs;
         p->addrs = a->next;
@@ -429,6 +441,14 @@ void peer_pool_free(struct peer_pool *p)
         free(p->in_free[--p->in_free_n]);
     pipe_list_release(&p->pipes);
     free(p);
+}
+
+void peer_pool_forget(struct peer_pool *p, struct str address)
+{
+    struct peer_addr *a = addr_find(p, address);
+
+    while (a && a->idle)
+        peer_conn_close(a->idle);
 }
 
 static bool is_clean(struct str s, bool spaces)
@@ -473,11 +493,12 @@ void peer_send(struct peer_pool *p, const struct peer_req *req, struct peer_res 
     struct peer_addr *a = is_sound(req) ? addr_get(p, req->address) : NULL;
 
     *res = (struct peer_res){0};
-    if (!a || (!a->literal && !p->conf.io)) {
+    if (!a || ((!a->literal || p->conf.dial) && !p->conf.io)) {
         call_finish(call, ERR_INVALID_ARGUMENT);
         return;
     }
     struct peer_exchange *x = NEW(struct peer_exchange);
+    x->pool = p;
     x->addr = a;
     a->call_count++;
     x->req = req;

@@ -4,7 +4,7 @@
  *          the final response head is there; its body is a source like any other: pulled, with back-pressure, and where both ends are plain
  *          sockets spliced (SPAN_SOCKET, source.h).
  * Units    milliseconds, bytes.
- * Owns     req->body stays the caller's and is read until the call is done. res->body is the caller's to close: closed before its end
+ * Owns     req->body stays the caller's and is read until the call is done (but see duplex). res->body is the caller's to close: closed before its end
  *          it takes the connection with it. Everything of res lives in the arena handed in.
  * Errors   ERR_UNAVAILABLE (no connection; or it broke before a response, then `sent` tells whether the peer may have acted),
  *          ERR_TIMEOUT, ERR_BUSY (too many requests wait for a connection), ERR_CANCELLED, errors of req->body. Any status is a success.
@@ -21,7 +21,7 @@
 
 struct peer_conf {
     struct loop *loop;
-    struct offload *io;           /* resolves names */
+    struct offload *io;           /* resolves names, dials */
     struct tls_client *tls;       /* NULL = plain TCP */
     uint32_t connect_timeout_ms;  /* 0 = 2 s */
     uint32_t progress_timeout_ms; /* without a byte either way; 0 = 60 s */
@@ -31,12 +31,18 @@ struct peer_conf {
      * is waited for that has not moved for two seconds, neither an answer nor the rest of a body (ERR_UNAVAILABLE). May be NULL. */
     bool (*is_there)(void *arg, struct str address);
     void *is_there_arg;
+    /* Not NULL: makes the connections, in place of resolving the name and connecting: a connected, non-blocking socket. BLOCKING, on `io`; may still
+     * run for a request that is over, but not after peer_pool_free(), which waits for it. */
+    enum err (*dial)(void *arg, struct str address, int *fd);
+    void *dial_arg;
 };
 
 struct peer_pool;
 struct peer_pool *peer_pool_new(const struct peer_conf *conf);
 /* No calls and no bodies outstanding. */
 void peer_pool_free(struct peer_pool *p);
+/* The connections to that address that nobody uses are closed. */
+void peer_pool_forget(struct peer_pool *p, struct str address);
 
 struct peer_req {
     struct arena *arena;
@@ -50,6 +56,10 @@ struct peer_req {
     /* Safe to repeat on a fresh connection when a kept one turns out dead before any byte of a response came and nothing of
      * the body was taken. */
     bool repeatable;
+    /* The response may begin before the peer has read all of the body: then sending goes on while res->body is being read, until either ends. So body
+     * must live until res->body is closed; it is never being read between two reads of res->body, and when it fails, so does res->body. Without this
+     * a response that comes early ends the sending. */
+    bool duplex;
 };
 struct peer_res {
     int status;

@@ -9,22 +9,34 @@
 
 static void read_end(struct peer_exchange *x, enum err e, size_t n)
 {
-    struct call *call = x->rx.call;
-
-    x->rx.call = NULL;
     if (!x->rx.preparing)
         *x->rx.n = n;
     if (x->conn)
         timer_cancel(x->addr->pool->loop, &x->conn->timer);
-    call_finish(call, e);
+    x->rx.held = true;
+    x->rx.held_err = e;
+    if (!x->tx.waiting)
+        peer_body_unhold(x);
+}
+
+void peer_body_unhold(struct peer_exchange *x)
+{
+    struct call *call = x->rx.call;
+
+    if (!x->rx.held)
+        return;
+    x->rx.held = false;
+    x->rx.call = NULL;
+    call_finish(call, x->rx.held_err);
 }
 
 void peer_body_fail(struct peer_exchange *x, enum err e)
 {
     x->rx.failed = e;
+    peer_tx_stop(x);
     if (x->conn)
         peer_conn_close(x->conn);
-    if (x->rx.call)
+    if (x->rx.call && !x->rx.held)
         read_end(x, e, 0);
 }
 
@@ -32,6 +44,9 @@ void peer_body_fail(struct peer_exchange *x, enum err e)
 static void complete(struct peer_exchange *x)
 {
     x->rx.at_end = true;
+    if (x->tx.state != PEER_TX_DONE)
+        x->conn->keep = false; /* it didn't want all of the request */
+    peer_tx_stop(x);
     peer_conn_release(x->conn);
 }
 
@@ -128,7 +143,7 @@ static void pump(struct peer_exchange *x)
 
 void peer_body_on_readable(struct peer_exchange *x)
 {
-    if (!x->rx.call) {
+    if (!x->rx.call || x->rx.held) {
         io_stop_read(x->conn->io); /* not wanted now: this is the back-pressure */
         return;
     }
@@ -178,7 +193,12 @@ static void body_consume(struct source *s, uint64_t n)
 
 static void read_cancelled(void *arg)
 {
-    read_end(arg, ERR_CANCELLED, 0);
+    struct peer_exchange *x = arg;
+
+    if (!x->rx.held)
+        read_end(x, ERR_CANCELLED, 0);
+    if (x->tx.waiting)
+        call_cancel(&x->tx.source_call); /* which is the end of the request, too */
 }
 
 /* False: it is finished already. */
@@ -203,6 +223,7 @@ static void body_prepare(struct source *s, struct call *call)
         return;
     io_want_read(x->conn->io, peer_exchange_on_readable);
     peer_conn_wait(x->conn);
+    peer_tx_pump(x);
 }
 
 static void body_read(struct source *s, void *buf, size_t len, size_t *n, struct call *call)
@@ -216,13 +237,17 @@ static void body_read(struct source *s, void *buf, size_t len, size_t *n, struct
     x->rx.n = n;
     if (begin(x, false, call))
         pump(x);
+    if (x->rx.call)
+        peer_tx_pump(
+            x); /* only when there is nothing to read: what is asked of the request's body now has to come first */
 }
 
 static void body_close(struct source *s)
 {
     struct peer_exchange *x = OF(s);
 
-    assert(!x->rx.call);
+    assert(!x->rx.call && !x->tx.waiting);
+    peer_tx_stop(x);
     if (x->conn)
         peer_conn_close(x->conn);
     free(x);

@@ -8,6 +8,7 @@
 enum { NS_PER_MS = 1000000 };
 
 static io_fn on_connected, on_handshake, on_idle;
+static void connected(struct peer_conn *c);
 
 /* ---- lists, and the end ---- */
 
@@ -50,12 +51,50 @@ static void cut(struct peer_conn *c)
     c->x->conn = NULL;
 }
 
+/* ---- dialling ---- */
+
+struct peer_dial {
+    struct offload_task task;
+    struct call call;
+    struct peer_conn *conn; /* NULL: nobody wants it any more, and the pool may be gone */
+    struct peer_pool *pool; /* there while the task runs */
+    char address[PEER_NAME_MAX];
+    size_t address_n;
+    int fd;
+};
+
+static void dial_abandon(struct peer_conn *c)
+{
+    if (c->dial)
+        c->dial->conn = NULL;
+    c->dial = NULL;
+}
+
+static void dial_count(struct peer_pool *p, bool begins)
+{
+    pthread_mutex_lock(&p->dials.lock);
+    p->dials.open += begins ? 1 : -1u;
+    if (p->dials.open == 0)
+        pthread_cond_signal(&p->dials.none);
+    pthread_mutex_unlock(&p->dials.lock);
+}
+
+static enum err dial(struct offload_task *task)
+{
+    struct peer_dial *d = CONTAINER(task, struct peer_dial, task);
+    enum err e = d->pool->conf.dial(d->pool->conf.dial_arg, str_n(d->address, d->address_n), &d->fd);
+
+    dial_count(d->pool, false);
+    return e;
+}
+
 void peer_conn_close(struct peer_conn *c)
 {
     struct peer_addr *a = c->addr;
 
     if (c->x)
         cut(c);
+    dial_abandon(c);
     timer_cancel(a->pool->loop, &c->timer);
     drop_socket(c);
     list_drop(c);
@@ -192,7 +231,6 @@ void peer_conn_resolved(struct peer_conn *c, enum err e)
 static void on_connected(struct io *io, void *owner)
 {
     struct peer_conn *c = owner;
-    struct peer_pool *p = c->addr->pool;
     int error = 0;
     socklen_t len = sizeof(error);
 
@@ -200,6 +238,13 @@ static void on_connected(struct io *io, void *owner)
         connect_next(c, strerror(error));
         return;
     }
+    connected(c);
+}
+
+static void connected(struct peer_conn *c)
+{
+    struct peer_pool *p = c->addr->pool;
+
     if (!p->conf.tls) {
         ready(c);
         return;
@@ -207,7 +252,7 @@ static void on_connected(struct io *io, void *owner)
     c->phase = PEER_HANDSHAKE;
     c->stream.tls = tls_stream_connect(p->conf.tls, c->stream.fd, c->addr->host);
     timer_set(p->loop, &c->timer, ms_left(c));
-    on_handshake(io, c);
+    on_handshake(c->io, c);
 }
 
 static void on_handshake(struct io *io, void *owner)
@@ -230,6 +275,52 @@ static void on_handshake(struct io *io, void *owner)
         fail(c, ERR_UNAVAILABLE, tls_stream_trouble(c->stream.tls));
         break;
     }
+}
+
+static void on_dialled(struct call *call)
+{
+    struct peer_dial *d = CONTAINER(call, struct peer_dial, call);
+    struct peer_conn *c = d->conn;
+    enum err e = call->err;
+    int fd = d->fd;
+
+    free(d);
+    if (!c) {
+        if (e == ERR_OK)
+            close(fd);
+        return;
+    }
+    c->dial = NULL;
+    if (e != ERR_OK) {
+        fail(c, e, "it can't be dialled");
+        return;
+    }
+    c->stream = (struct stream){fd, NULL};
+    c->io = io_open(c->addr->pool->loop, fd, c);
+    connected(c);
+}
+
+void peer_conn_dial(struct peer_conn *c)
+{
+    struct peer_pool *p = c->addr->pool;
+    struct peer_dial *d = NEW(struct peer_dial);
+
+    if (c->addr->name.n > sizeof(d->address)) {
+        free(d);
+        fail(c, ERR_INVALID_ARGUMENT, "its name is too long");
+        return;
+    }
+    memcpy(d->address, c->addr->name.p, c->addr->name.n);
+    d->address_n = c->addr->name.n;
+    d->conn = c;
+    d->pool = p;
+    d->fd = -1;
+    c->dial = d;
+    dial_count(p, true);
+    call_begin(&d->call, p->loop, on_dialled);
+    offload_run(p->conf.io, &d->task, dial, &d->call);
+    if (d->call.state == CALL_FINISHED) /* refused: from the task's own thread it can't have come yet */
+        dial_count(p, false);
 }
 
 /* ---- time ---- */
@@ -259,7 +350,7 @@ static void on_timer(struct timer *t)
 
     switch (c->phase) {
     case PEER_RESOLVING:
-        fail(c, ERR_UNAVAILABLE, "resolving the name took too long");
+        fail(c, ERR_UNAVAILABLE, c->dial ? "dialling took too long" : "resolving the name took too long");
         break;
     case PEER_CONNECTING:
         connect_next(c, "connecting took too long");

@@ -11,6 +11,7 @@
 #ifndef SLUICE_HTTP_PEER_CONN_H
 #define SLUICE_HTTP_PEER_CONN_H
 
+#include <pthread.h>
 #include <sys/socket.h>
 
 #include "base/mem.h"
@@ -34,6 +35,7 @@ enum {
     PEER_RESOLVED_MS = 5000,         /* a name's addresses are used that long */
     PEER_RESOLVED_MAX = 8,           /* addresses of one name that are tried */
     PEER_ADDRESSES_KEPT = 64,        /* beyond it those without connections are forgotten */
+    PEER_NAME_MAX = 272,             /* bytes of an address's name */
     PEER_FRAME_MAX = 24,             /* CRLF, 16 digits, CRLF; or the last chunk */
     PEER_WATCH_MS = 250,             /* peer_conf.is_there() is asked */
     PEER_SILENT_MS = 2000,           /* a node that is gone may still finish what it is at */
@@ -42,6 +44,7 @@ enum {
 
 enum peer_phase { PEER_RESOLVING, PEER_CONNECTING, PEER_HANDSHAKE, PEER_BUSY, PEER_IDLE };
 
+struct peer_dial;
 struct peer_conn {
     struct peer_addr *addr;
     struct peer_conn **list; /* the address's busy or idle */
@@ -50,8 +53,9 @@ struct peer_conn {
     enum peer_phase phase;
     struct io *io; /* NULL until CONNECTING */
     struct stream stream;
-    unsigned tried;       /* of the name's addresses */
-    uint64_t deadline_ns; /* for being connected */
+    unsigned tried;         /* of the name's addresses */
+    struct peer_dial *dial; /* RESOLVING: what makes the connection, when the pool was given one that does */
+    uint64_t deadline_ns;   /* for being connected */
     struct timer timer;
     bool reused, keep;
     char *in; /* received and not yet used: in[in_at .. in_n); NULL while nothing is there */
@@ -99,6 +103,11 @@ struct peer_pool {
     unsigned in_free_n;
     struct pipe_list pipes;
     struct timer watch;
+    struct { /* guarded by lock */
+        pthread_mutex_t lock;
+        pthread_cond_t none; /* open has become 0 */
+        unsigned open;
+    } dials; /* queued or running */
 };
 
 enum peer_tx_state { PEER_TX_HEAD, PEER_TX_ASKED, PEER_TX_BODY, PEER_TX_DONE, PEER_TX_STOPPED };
@@ -106,6 +115,8 @@ enum peer_tx_state { PEER_TX_HEAD, PEER_TX_ASKED, PEER_TX_BODY, PEER_TX_DONE, PE
 /* The request on its way. */
 struct peer_tx {
     enum peer_tx_state state;
+    struct source *body;
+    bool duplex;     /* goes on behind the response's head */
     struct str head; /* with PEER_FRAME_MAX bytes of room behind it */
     struct str text; /* head or chunk framing, to be sent before anything else */
     bool chunked;    /* else the body has a size */
@@ -141,12 +152,16 @@ struct peer_rx {
     struct source source;
     struct call *call; /* the read or prepare outstanding */
     bool preparing;
+    bool
+        held; /* `call` is over with held_err, and finishes when the request's body isn't being read any more: who closes us closes that next */
+    enum err held_err;
     char *buf;
     size_t len, *n;
 };
 
 struct peer_exchange {
-    struct peer_addr *addr;
+    struct peer_pool *pool;
+    struct peer_addr *addr;     /* there while `conn` or `call` is */
     struct peer_conn *conn;     /* NULL while it waits for one, and after it was given back */
     struct peer_exchange *next; /* waiting */
     const struct peer_req *req; /* these three until the call is finished */
@@ -183,6 +198,8 @@ void peer_trouble(struct peer_addr *a, const char *what, const char *why);
 void peer_conn_open(struct peer_exchange *x);
 /* Resolved, or not: goes on. */
 void peer_conn_resolved(struct peer_conn *c, enum err e);
+/* The same with the pool's own way to connect, begun. */
+void peer_conn_dial(struct peer_conn *c);
 /* An idle one for this exchange; false: it is dead (and closed). */
 bool peer_conn_reuse(struct peer_conn *c, struct peer_exchange *x);
 /* To be kept if it may be. */
@@ -218,18 +235,28 @@ void peer_exchange_watch(struct peer_exchange *x, bool gone);
 void peer_exchange_on_readable(struct io *io, void *owner);
 /* The source of the request's body has answered after the end was decided. */
 void peer_exchange_end_now(struct peer_exchange *x);
+/* The call is over and the response's body in its reader's hands. */
+static inline bool peer_exchange_is_body(const struct peer_exchange *x)
+{
+    return x->rx.head_done && !x->call;
+}
 
 /* peer_tx.c */
 void peer_tx_begin(struct peer_exchange *x);
 void peer_tx_pump(struct peer_exchange *x);
 /* Prepares for another connection; false: what was taken of the body is gone. */
 bool peer_tx_rewind(struct peer_exchange *x);
+/* Nothing more is sent. Nobody reads the request's body. */
 void peer_tx_release(struct peer_exchange *x);
+/* The same at any time. */
+void peer_tx_stop(struct peer_exchange *x);
 
 /* peer_body.c */
 void peer_body_begin(struct peer_exchange *x, const struct http_response_head *h);
 void peer_body_on_readable(struct peer_exchange *x);
 /* The connection ends here. */
 void peer_body_fail(struct peer_exchange *x, enum err e);
+/* The request's body isn't being read any more: a read of the response's that waited for that finishes. */
+void peer_body_unhold(struct peer_exchange *x);
 
 #endif

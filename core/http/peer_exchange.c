@@ -12,7 +12,8 @@ static void finish(struct peer_exchange *x, enum err e)
 
     x->res->sent = x->sent;
     x->res->body_taken = x->taken;
-    peer_tx_release(x);
+    if (e != ERR_OK || !x->res->body || x->tx.state != PEER_TX_BODY)
+        peer_tx_release(x);
     x->addr->call_count--;
     x->call = NULL;
     x->req = NULL;
@@ -43,6 +44,8 @@ void peer_exchange_end(struct peer_exchange *x, enum err e)
             x->res->status = 0;
             if (x->conn)
                 peer_conn_close(x->conn);
+            if (x->tx.waiting)
+                call_cancel(&x->tx.source_call);
         }
         return;
     }
@@ -50,10 +53,10 @@ void peer_exchange_end(struct peer_exchange *x, enum err e)
         peer_conn_close(x->conn);
     x->ending = true;
     x->end_err = e;
-    if (x->tx.waiting)
-        call_cancel(&x->tx.source_call);
-    else
+    if (!x->tx.waiting)
         finish(x, e);
+    else if (e != ERR_OK || x->tx.state != PEER_TX_BODY)
+        call_cancel(&x->tx.source_call);
 }
 
 /* No response will come on this connection. */
@@ -76,9 +79,9 @@ static void lost(struct peer_exchange *x, const char *why)
 /* Whether it isn't the peer that is waited for. */
 static bool is_ours(const struct peer_exchange *x)
 {
-    bool idle = x->rx.head_done ? !x->rx.call : x->tx.waiting && !x->tx.blocked;
+    bool unread = x->rx.head_done && (!x->rx.call || x->rx.held);
 
-    return idle || (x->call && x->ending);
+    return unread || (x->tx.waiting && !x->tx.blocked) || (x->call && x->ending);
 }
 
 void peer_exchange_watch(struct peer_exchange *x, bool gone)
@@ -129,18 +132,27 @@ void peer_exchange_timeout(struct peer_exchange *x)
 
 /* ---- the response's head ---- */
 
+/* Whether the rest of the request may still be wanted: not with an error, nor when the response is here as a whole. */
+static bool may_want_more(const struct peer_exchange *x, const struct http_response_head *h)
+{
+    if (!x->tx.duplex || x->tx.state != PEER_TX_BODY || h->status >= 300 || h->framing == HTTP_NO_BODY)
+        return false;
+    return h->framing != HTTP_SIZED || h->length > peer_in_len(x->conn);
+}
+
 static void deliver(struct peer_exchange *x, const struct http_response_head *h)
 {
     struct peer_conn *c = x->conn;
-    bool sent_all = x->tx.state == PEER_TX_DONE;
+    bool goes_on = may_want_more(x, h);
 
     x->rx.head_done = true;
     /* an early answer: the peer doesn't want the rest of the body, and nothing else can follow on this connection */
-    if (!sent_all)
+    if (x->tx.state != PEER_TX_DONE && !goes_on)
         x->tx.state = PEER_TX_STOPPED;
-    c->keep = h->keep_alive && sent_all;
+    c->keep = h->keep_alive && x->tx.state != PEER_TX_STOPPED;
     timer_cancel(x->addr->pool->loop, &c->timer);
-    io_stop_write(c->io);
+    if (!goes_on)
+        io_stop_write(c->io);
     io_stop_read(c->io);
     x->res->status = h->status;
     x->res->headers = h->headers;
@@ -227,6 +239,10 @@ static void read_head(struct peer_exchange *x, bool last_chance)
 
 void peer_exchange_broke(struct peer_exchange *x)
 {
+    if (x->rx.head_done) {
+        peer_tx_stop(x); /* what came before is still to be read */
+        return;
+    }
     x->tx.state = PEER_TX_STOPPED;
     read_head(x, true);
 }

@@ -62,9 +62,11 @@ static struct str build_head(const struct peer_req *req)
 
 void peer_tx_begin(struct peer_exchange *x)
 {
-    const struct source *body = x->req->body;
+    struct source *body = x->req->body;
     struct peer_tx *t = &x->tx;
 
+    t->body = body;
+    t->duplex = x->req->duplex;
     t->head = t->text = build_head(x->req);
     t->chunked = body && body->size == SOURCE_SIZE_UNKNOWN;
     t->left = body && !t->chunked ? body->size : 0;
@@ -91,11 +93,21 @@ void peer_tx_release(struct peer_exchange *x)
     struct peer_tx *t = &x->tx;
 
     if (t->buf && t->buf_cap == PEER_BUFFER)
-        peer_buf_put(x->addr->pool, t->buf);
+        peer_buf_put(x->pool, t->buf);
     else
         free(t->buf);
     t->buf = NULL;
-    pipe_put(&x->addr->pool->pipes, &t->pipe);
+    pipe_put(&x->pool->pipes, &t->pipe);
+}
+
+void peer_tx_stop(struct peer_exchange *x)
+{
+    if (x->tx.state != PEER_TX_DONE)
+        x->tx.state = PEER_TX_STOPPED;
+    if (x->tx.waiting)
+        call_cancel(&x->tx.source_call); /* its buffer is in use until then */
+    else
+        peer_tx_release(x);
 }
 
 /* ---- taking from the source ---- */
@@ -149,13 +161,22 @@ static void passed(struct peer_exchange *x, uint64_t n)
     x->taken = true;
     x->tx.fills = 2;
     x->tx.left -= n;
-    source_consume(x->req->body, n);
+    source_consume(x->tx.body, n);
 }
 
 /* The request can't be completed: its connection's end says so to the peer. */
 static void body_failed(struct peer_exchange *x, enum err e)
 {
+    bool waited = x->ending;
+
+    if (peer_exchange_is_body(x)) {
+        peer_body_fail(x, e);
+        peer_body_unhold(x);
+        return;
+    }
     peer_exchange_end(x, e);
+    if (waited)
+        peer_exchange_end_now(x);
 }
 
 /* False: too early, the exchange is over. */
@@ -173,12 +194,23 @@ static bool source_ended(struct peer_exchange *x)
     return true;
 }
 
-/* False: the exchange is over. */
+/* Whoever waited for the source to be left alone goes on. */
+static void left_alone(struct peer_exchange *x)
+{
+    if (x->call && x->ending)
+        peer_exchange_end_now(x); /* and x may be gone */
+    else
+        peer_body_unhold(x);
+}
+
+/* False: nothing more is sent. */
 static bool source_answered(struct peer_exchange *x, enum err e)
 {
     x->tx.waiting = false;
-    if (x->ending) {
-        peer_exchange_end_now(x);
+    if (!x->conn || x->tx.state == PEER_TX_STOPPED) {
+        if (peer_exchange_is_body(x))
+            peer_tx_release(x);
+        left_alone(x);
         return false;
     }
     if (e != ERR_OK) {
@@ -190,12 +222,18 @@ static bool source_answered(struct peer_exchange *x, enum err e)
     return true;
 }
 
+static void go_on(struct peer_exchange *x)
+{
+    left_alone(x); /* a response with a body: x stays */
+    peer_tx_pump(x);
+}
+
 static void prepared(struct call *call)
 {
     struct peer_exchange *x = CONTAINER(call, struct peer_exchange, tx.source_call);
 
     if (source_answered(x, call->err))
-        peer_tx_pump(x);
+        go_on(x);
 }
 
 static void read_done(struct call *call)
@@ -208,7 +246,7 @@ static void read_done(struct call *call)
         loaded(x, x->tx.read_n);
     else if (!source_ended(x))
         return;
-    peer_tx_pump(x);
+    go_on(x);
 }
 
 static void probed(struct call *call)
@@ -222,7 +260,7 @@ static void probed(struct call *call)
         return;
     }
     x->tx.confirmed = x->tx.ended = true;
-    peer_tx_pump(x);
+    go_on(x);
 }
 
 static struct call *ask_source(struct peer_exchange *x, void (*done)(struct call *))
@@ -239,7 +277,7 @@ static void read_more(struct peer_exchange *x)
     size_t want = t->chunked || t->left > t->buf_cap ? t->buf_cap : (size_t)t->left;
 
     x->taken = true;
-    source_read(x->req->body, buf, want, &t->read_n, ask_source(x, read_done));
+    source_read(x->tx.body, buf, want, &t->read_n, ask_source(x, read_done));
 }
 
 /* A source may find out at its very end that its bytes were not what they should be: the last ones are held back until it
@@ -248,12 +286,12 @@ static bool confirm(struct peer_exchange *x)
 {
     struct span span;
 
-    source_peek(x->req->body, &span);
+    source_peek(x->tx.body, &span);
     if (span.kind == SPAN_END) {
         x->tx.confirmed = x->tx.ended = true;
         return true;
     }
-    source_read(x->req->body, &x->tx.probe, 1, &x->tx.read_n, ask_source(x, probed));
+    source_read(x->tx.body, &x->tx.probe, 1, &x->tx.read_n, ask_source(x, probed));
     return false;
 }
 
@@ -318,7 +356,7 @@ static bool load_memory(struct peer_exchange *x, const struct span *span)
     size_t n = span->len < x->tx.buf_cap ? (size_t)span->len : x->tx.buf_cap;
 
     memcpy(buf, span->p, n);
-    source_consume(x->req->body, n);
+    source_consume(x->tx.body, n);
     loaded(x, n);
     return true;
 }
@@ -337,7 +375,7 @@ static bool load_file(struct peer_exchange *x, const struct span *span)
         body_failed(x, r < 0 ? err_from_errno(errno) : ERR_CORRUPT);
         return false;
     }
-    source_consume(x->req->body, (uint64_t)r);
+    source_consume(x->tx.body, (uint64_t)r);
     loaded(x, (size_t)r);
     return true;
 }
@@ -397,7 +435,7 @@ static bool splice_in(struct peer_exchange *x, const struct span *span)
     if (t->text.n)
         return write_step(x, NULL, 0, false); /* what is ready goes out before a wait */
     if (w == TLS_WANT_READ) {
-        source_prepare(x->req->body, ask_source(x, prepared));
+        source_prepare(x->tx.body, ask_source(x, prepared));
         return false;
     }
     t->no_splice = true; /* reading tells what is wrong */
@@ -423,7 +461,7 @@ static bool body_step(struct peer_exchange *x)
     struct peer_tx *t = &x->tx;
     struct span span;
 
-    source_peek(x->req->body, &span);
+    source_peek(x->tx.body, &span);
     if (!t->chunked && span.len > t->left)
         span.len = t->left;
     if (span.kind == SPAN_END)
@@ -441,7 +479,7 @@ static bool body_step(struct peer_exchange *x)
     if (span.kind == SPAN_FILE)
         return file_step(x, &span);
     if (span.kind == SPAN_WAIT)
-        source_prepare(x->req->body, ask_source(x, prepared));
+        source_prepare(x->tx.body, ask_source(x, prepared));
     else
         read_more(x);
     return false;
@@ -463,6 +501,12 @@ static void ask(struct peer_exchange *x)
     timer_set(p->loop, &x->conn->timer, most < PEER_EXPECT_MS ? most : PEER_EXPECT_MS);
 }
 
+/* Behind the response's head only while its reader waits: peer_req.duplex. */
+static bool may_pull(const struct peer_exchange *x)
+{
+    return !x->rx.head_done || (x->rx.call && !x->rx.held);
+}
+
 static bool tx_step(struct peer_exchange *x)
 {
     struct peer_tx *t = &x->tx;
@@ -476,11 +520,11 @@ static bool tx_step(struct peer_exchange *x)
     if (t->pipe.held)
         return splice_out(x);
     if (!t->ended && !t->chunked && t->left == 0)
-        return confirm(x);
+        return may_pull(x) && confirm(x);
     if (t->buf_at < t->buf_n)
         return write_step(x, t->buf + t->buf_at, t->buf_n - t->buf_at, false);
     if (!t->ended)
-        return body_step(x);
+        return may_pull(x) && body_step(x);
     if (t->text.n)
         return write_step(x, NULL, 0, false);
     done(x);

@@ -12,12 +12,12 @@ static struct tls_client *tls_of(struct backends *b)
 {
     char why[256] = "";
 
-    pthread_mutex_lock(&b->lock);
+    pthread_mutex_lock(&b->turns.lock);
     /* reads the system's certificates: once in the life of the process */
     if (!b->tls && tls_client_new(&(struct tls_client_conf){.ca_file = NULL}, &b->tls, why) != ERR_OK)
         log_error(STR_NONE, "no TLS to remote buckets", "why=%s", log_quote(str_z(why)));
     struct tls_client *tls = b->tls;
-    pthread_mutex_unlock(&b->lock);
+    pthread_mutex_unlock(&b->turns.lock);
     return tls;
 }
 
@@ -126,6 +126,33 @@ static enum err find_bucket(struct backend *b, struct arena *arena, struct bucke
     return k->err;
 }
 
+/* ---- what all loops share ---- */
+
+bool backends_busy(struct backends *b, uint64_t uid, struct str key)
+{
+    return turns_busy(&b->turns, uid, key);
+}
+
+struct backends *backends_new(struct buckets *buckets, struct offload *io, struct offload *cpu)
+{
+    struct backends *b = NEW(struct backends);
+
+    b->buckets = buckets;
+    b->io = io;
+    b->cpu = cpu;
+    turns_init(&b->turns);
+    return b;
+}
+
+void backends_free(struct backends *b)
+{
+    if (!b)
+        return;
+    tls_client_free(b->tls);
+    turns_destroy(&b->turns);
+    free(b);
+}
+
 /* ---- operations ---- */
 
 enum err backend_op_init(struct backend_op *o, struct store *s, struct arena *arena, struct bucket_id bucket,
@@ -171,7 +198,7 @@ void backend_op_cancel(void *op)
 
 enum step_next backend_op_done(struct backend_op *o, enum err e)
 {
-    backend_release(&o->claim);
+    turn_end(&o->claim);
     call_finish(o->whole, e);
     return STEP_DONE;
 }

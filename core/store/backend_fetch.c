@@ -15,7 +15,7 @@ struct fetch {
     struct arena arena;
     struct bucket_id bucket;
     struct str key;
-    struct backend_claim claim;
+    struct turn claim;
     struct object_info info; /* the remote's */
     struct source *body;
     struct call *done;           /* of who waits for the end; NULL: nobody */
@@ -348,7 +348,7 @@ static enum step_next fetch_end(struct op *op)
 
     timer_cancel(f->b->env.loop, &f->stall);
     source_close(f->body);
-    backend_release(&f->claim);
+    turn_end(&f->claim);
     if (r) {
         r->fetch = NULL;
         r->err = e;
@@ -399,7 +399,7 @@ void fetch_start(const struct fetch_req *req, struct call *call, uint64_t offset
     f->bucket = req->bucket;
     f->bucket.name = arena_str(&f->arena, req->bucket.name);
     f->key = arena_str(&f->arena, req->key);
-    backend_hand_over(req->claim, &f->claim, f->key);
+    turn_hand_over(req->claim, &f->claim, f->key);
     object_info_copy(&f->arena, &f->info, req->info);
     struct attr *attrs = arena_alloc(&f->arena, (f->info.attr_count + 1) * sizeof(*attrs)); /* room for the mark */
     if (f->info.attr_count)

@@ -129,7 +129,7 @@ static enum step_next read_cold(struct op *op)
         backend_ask(&r->o, STR("HEAD"), r->o.key, op_call(op, read_headed));
         return STEP_WAIT;
     }
-    backend_claim(r->o.b->env.backends, &r->o.claim, r->o.bucket.uid, r->o.key, op_call(op, read_claimed));
+    turn_take(&r->o.b->env.backends->turns, &r->o.claim, r->o.bucket.uid, r->o.key, op_call(op, read_claimed));
     return STEP_WAIT;
 }
 

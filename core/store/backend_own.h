@@ -1,41 +1,22 @@
-/* backend_own.h - internal to backend*.c: keys that take turns, one loop's store, fetches, what both sides make of objects.
+/* backend_own.h - internal to backend*.c: one loop's store, fetches, what both sides make of objects.
  *
- * Thread   claims: any; the rest is of the store's loop.
+ * Thread   that of the store's loop.
  */
 #ifndef SLUICE_STORE_BACKEND_OWN_H
 #define SLUICE_STORE_BACKEND_OWN_H
-
-#include <pthread.h>
 
 #include "base/mem.h"
 #include "base/op.h"
 #include "store/backend.h"
 #include "store/backend_conf.h"
+#include "store/turns.h"
 
-/* ---- keys take turns: backend_keys.c ---- */
-
-enum { BACKEND_KEY_LISTS = 256 };
-struct backend_claim {
-    struct backend_claim *next; /* in its list, in order of arrival */
-    struct backends *backends;
-    uint64_t uid;
-    struct str key; /* borrowed */
-    struct call *call;
-    bool held, listed;
-};
 struct backends {
     struct buckets *buckets;
     struct offload *io, *cpu;
-    pthread_mutex_t lock;
-    struct backend_claim *claims[BACKEND_KEY_LISTS]; /* guarded by lock */
-    struct tls_client *tls;                          /* the same: made when first needed */
+    struct turns turns;     /* fetches, writes and deletes, key by key */
+    struct tls_client *tls; /* guarded by turns.lock: made when first needed */
 };
-/* Finishes when it is this claim's turn; then it must be released. */
-void backend_claim(struct backends *b, struct backend_claim *claim, uint64_t uid, struct str key, struct call *call);
-/* Harmless on one that isn't held. */
-void backend_release(struct backend_claim *claim);
-/* Hands the turn over: `to` has it now, under a key of its own. */
-void backend_hand_over(struct backend_claim *from, struct backend_claim *to, struct str key);
 
 /* ---- a loop's store: backend.c ---- */
 
@@ -69,7 +50,7 @@ struct backend_op {
     struct bucket_id bucket;
     struct str key;
     const struct backend_conf *conf; /* a copy of its own */
-    struct backend_claim claim;
+    struct turn claim;
     struct call *whole;
     struct s3_ask_req ask;
     struct s3_ask_res got;
@@ -100,7 +81,7 @@ struct fetch_req {
     struct backend *b;
     struct bucket_id bucket;
     struct str key;
-    struct backend_claim *claim;     /* held; taken over */
+    struct turn *claim;              /* held; taken over */
     struct arena *arena;             /* of the answer's headers; emptied into the fetch's own */
     const struct s3_ask_res *answer; /* of a GET without a range; its body is taken */
     const struct object_info *info;  /* what it says, with room for one more attribute */

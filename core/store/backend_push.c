@@ -43,7 +43,8 @@ static size_t object_headers(struct push *p, struct http_header *list)
     size_t n = 0;
 
     for (uint32_t i = 0; i < info->attr_count; i++)
-        if (!str_eq(info->attrs[i].name, STR("x-amz-storage-class"))) /* the remote has its own */
+        if (!str_eq(info->attrs[i].name, STR("x-amz-storage-class")) && /* the remote has its own */
+            !str_starts(info->attrs[i].name, STR(ATTR_PRIVATE)))
             add(list, &n, info->attrs[i].name, info->attrs[i].value);
     if (info->tags.n)
         add(list, &n, STR("x-amz-tagging"), info->tags);

@@ -164,7 +164,7 @@ static enum step_next write_claim(struct op *op)
 {
     struct write_op *w = write_of(op);
 
-    backend_claim(w->o.b->env.backends, &w->o.claim, w->o.bucket.uid, w->o.key, op_call(op, write_claimed));
+    turn_take(&w->o.b->env.backends->turns, &w->o.claim, w->o.bucket.uid, w->o.key, op_call(op, write_claimed));
     return STEP_WAIT;
 }
 
@@ -312,7 +312,7 @@ static enum step_next delete_claim(struct op *op)
 {
     struct delete_op *d = delete_of(op);
 
-    backend_claim(d->o.b->env.backends, &d->o.claim, d->o.bucket.uid, d->o.key, op_call(op, delete_claimed));
+    turn_take(&d->o.b->env.backends->turns, &d->o.claim, d->o.bucket.uid, d->o.key, op_call(op, delete_claimed));
     return STEP_WAIT;
 }
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/op.h"
 #include "store/backend_conf.h"
+#include "store/bucket_conf.h"
 
 #define PREFIX STR("bucket/")
 enum { RECORD_FORMAT = 1 };
@@ -22,18 +23,13 @@ static void record_encode(const struct bucket *b, struct buf *out)
         raw[i] = (uint8_t)(b->id.uid >> (56 - 8 * i));
     hex_encode(raw, 8, uid);
     js_object(out);
-    js_key(out, STR("format"));
-    js_u64(out, RECORD_FORMAT);
-    js_key(out, STR("uid"));
-    js_str(out, str_n(uid, sizeof(uid)));
+    js_put_u64(out, "format", RECORD_FORMAT);
+    js_put_str(out, "uid", str_n(uid, sizeof(uid)));
     js_key(out, STR("created_ns"));
     js_i64(out, b->created_ns);
-    js_key(out, STR("region"));
-    js_str(out, b->region);
-    js_key(out, STR("owner"));
-    js_str(out, b->owner);
-    js_key(out, STR("redundancy"));
-    js_str(out, redundancy_text(b->id.redundancy, redundancy));
+    js_put_str(out, "region", b->region);
+    js_put_str(out, "owner", b->owner);
+    js_put_str(out, "redundancy", redundancy_text(b->id.redundancy, redundancy));
     if (b->props.n) {
         js_key(out, STR("props"));
         js_raw(out, b->props);
@@ -69,6 +65,7 @@ static enum err props_decode(struct arena *arena, const struct doc *props, struc
         b->props = arena_str(arena, buf_str(&text));
         b->members = str_eq(text_of(props, STR("members")), STR("true"));
         b->id.backend = doc_get(props, STR("backend")) != NULL;
+        b->id.view = doc_get(props, STR("view")) != NULL;
     }
     buf_release(&text);
     return e;
@@ -322,10 +319,12 @@ struct delete_op {
     struct meta_put_res written;
     struct meta_get_req get;
     struct meta_get_res got;
+    struct bucket_conf_purge_req documents;
+    struct bucket_conf_purge_res documents_gone;
     enum err failed;
 };
 
-static step_fn delete_purge, delete_record, delete_known, delete_look, delete_unsealed, delete_end;
+static step_fn delete_purge, delete_record, delete_known, delete_documents, delete_look, delete_unsealed, delete_end;
 
 static enum step_next delete_purge(struct op *op)
 {
@@ -352,12 +351,20 @@ static enum step_next delete_known(struct op *op)
 
     if (op->call.err == ERR_OK) {
         buckets_apply(d->t, d->bucket.id.name, NULL, d->written.revision, false);
-        return op_go(op, delete_end);
+        d->documents = (struct bucket_conf_purge_req){d->req->arena, d->bucket.id.uid};
+        bucket_conf_purge(d->t->meta, &d->documents, &d->documents_gone, op_try(op, delete_documents));
+        return STEP_WAIT;
     }
     d->failed = op->call.err;
     d->get = (struct meta_get_req){d->req->arena, d->put.key};
     meta_get(d->t->meta, &d->get, &d->got, op_try(op, delete_look));
     return STEP_WAIT;
+}
+
+/* The bucket is gone, whether or not they are. */
+static enum step_next delete_documents(struct op *op)
+{
+    return op_go(op, delete_end);
 }
 
 /* Under another name. */

@@ -9,16 +9,27 @@ static enum hash_alg first_of(enum hash_alg a, enum hash_alg b)
     return b != HASH_NONE ? b : HASH_CRC64NVME;
 }
 
-void digests_init(struct digests *d, const struct body_check *check, enum hash_alg checksum)
+static void begin(struct digests *d, const struct body_check *check, unsigned set)
 {
-    d->checksum = first_of(checksum, check->checksum);
-    d->set = 1u << HASH_MD5 | 1u << d->checksum | check->also;
+    d->set = set | check->also;
     for (unsigned i = 0; i < check->want_count; i++)
         d->set |= 1u << check->want[i].digest.alg;
     d->set &= ~(1u << HASH_NONE);
     for (int i = HASH_NONE + 1; i < HASH_COUNT; i++)
         if (d->set & 1u << i)
             hash_init(&d->hash[i], (enum hash_alg)i);
+}
+
+void digests_init(struct digests *d, const struct body_check *check, enum hash_alg checksum)
+{
+    d->checksum = first_of(checksum, check->checksum);
+    begin(d, check, 1u << HASH_MD5 | 1u << d->checksum);
+}
+
+void digests_init_declared(struct digests *d, const struct body_check *check)
+{
+    d->checksum = HASH_NONE;
+    begin(d, check, 0);
 }
 
 void digests_update(struct digests *d, const void *p, size_t n)

@@ -19,6 +19,8 @@ struct digests {
 
 /* What `check` needs; `checksum`, unless HASH_NONE, goes before check->checksum. */
 void digests_init(struct digests *d, const struct body_check *check, enum hash_alg checksum);
+/* Only what `check` declares. */
+void digests_init_declared(struct digests *d, const struct body_check *check);
 void digests_update(struct digests *d, const void *p, size_t n);
 void digests_final(struct digests *d);
 /* Harmless on a zeroed struct and after digests_final(). */

@@ -69,13 +69,5 @@ struct erasure_piece {
 };
 size_t erasure_pieces(const struct erasure_layout *l, uint64_t offset, uint64_t len,
                       struct erasure_piece out[REDUNDANCY_SLICES_MAX]);
-/* One source after the other, `size` bytes in all. The next one is made when the last has ended, by `open(arg, i, &source, call)`; so that
- * connections are not held for later pieces. `close(arg)` at the end. Spans are passed through. Fails with ERR_INCOMPLETE_BODY when
- * they end early; what is beyond `size` is left out. */
-struct chain_ops {
-    void (*open)(void *arg, size_t i, struct source **out, struct call *call);
-    void (*close)(void *arg);
-};
-struct source *source_chain(struct loop *loop, uint64_t size, size_t count, const struct chain_ops *ops, void *arg);
 
 #endif

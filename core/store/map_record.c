@@ -196,44 +196,32 @@ enum err map_parse(struct str record, const struct map **out)
     return e;
 }
 
-static void write_number(struct buf *b, struct str key, uint64_t v)
-{
-    js_key(b, key);
-    js_u64(b, v);
-}
-
-static void write_text(struct buf *b, struct str key, struct str v)
-{
-    js_key(b, key);
-    js_str(b, v);
-}
-
 static void write_places(struct buf *b, const struct draft_node *n)
 {
     struct str own = n->gone ? STR("") : n->node.zone;
 
     if (n->share)
-        write_number(b, STR("share"), n->share);
+        js_put_u64(b, "share", n->share);
     if (n->previous)
-        write_number(b, STR("previous"), n->previous);
+        js_put_u64(b, "previous", n->previous);
     if (n->share && !str_eq(n->share_zone, own))
-        write_text(b, STR("share_zone"), n->share_zone);
+        js_put_str(b, "share_zone", n->share_zone);
     if (n->previous && !str_eq(n->previous_zone, own))
-        write_text(b, STR("previous_zone"), n->previous_zone);
+        js_put_str(b, "previous_zone", n->previous_zone);
 }
 
 static void write_node(struct buf *b, const struct draft_node *n)
 {
     js_object(b);
-    write_text(b, STR("id"), n->node.id);
-    write_text(b, STR("zone"), n->node.zone);
-    write_text(b, STR("address"), n->node.address);
-    write_text(b, STR("public"), n->node.public_address);
-    write_number(b, STR("weight"), n->node.weight);
-    write_text(b, STR("state"), node_state_name(n->node.state));
+    js_put_str(b, "id", n->node.id);
+    js_put_str(b, "zone", n->node.zone);
+    js_put_str(b, "address", n->node.address);
+    js_put_str(b, "public", n->node.public_address);
+    js_put_u64(b, "weight", n->node.weight);
+    js_put_str(b, "state", node_state_name(n->node.state));
     if (n->node.sync != SYNC_IN) {
-        write_text(b, STR("sync"), node_sync_name(n->node.sync));
-        write_number(b, STR("out_since"), n->node.out_since);
+        js_put_str(b, "sync", node_sync_name(n->node.sync));
+        js_put_u64(b, "out_since", n->node.out_since);
     }
     write_places(b, n);
     js_end_object(b);
@@ -247,7 +235,7 @@ static void write_gone(struct buf *b, const struct draft *d)
         if (!d->nodes[i].gone)
             continue;
         js_object(b);
-        write_text(b, STR("id"), d->nodes[i].node.id);
+        js_put_str(b, "id", d->nodes[i].node.id);
         write_places(b, &d->nodes[i]);
         js_end_object(b);
     }
@@ -262,10 +250,10 @@ struct str map_record(const struct map *m, struct arena *arena)
 
     draft_from(&d, m);
     js_object(&b);
-    write_number(&b, STR("format"), FORMAT);
-    write_number(&b, STR("epoch"), m->epoch);
-    write_number(&b, STR("moving_since"), m->moving_since);
-    write_number(&b, STR("term"), m->term);
+    js_put_u64(&b, "format", FORMAT);
+    js_put_u64(&b, "epoch", m->epoch);
+    js_put_u64(&b, "moving_since", m->moving_since);
+    js_put_u64(&b, "term", m->term);
     js_key(&b, STR("nodes"));
     js_array(&b);
     for (size_t i = 0; i < m->node_count; i++)

@@ -160,12 +160,9 @@ static enum err take_lease(struct join *j)
 
     clock_iso(clock_wall_ns(), started);
     js_object(&value);
-    js_key(&value, STR("address"));
-    js_str(&value, j->self->address);
-    js_key(&value, STR("started"));
-    js_str(&value, str_n(started, sizeof(started)));
-    js_key(&value, STR("epoch"));
-    js_u64(&value, map->epoch);
+    js_put_str(&value, "address", j->self->address);
+    js_put_str(&value, "started", str_n(started, sizeof(started)));
+    js_put_u64(&value, "epoch", map->epoch);
     js_end_object(&value);
     buf_add_char(&value, 0);
     map_release(map);

@@ -46,10 +46,8 @@ void etcd_write_range(struct buf *b, const struct etcd_range_query *q)
         key_number(b, STR("limit"), q->limit);
     if (q->revision)
         key_number(b, STR("revision"), q->revision);
-    if (q->keys_only) {
-        js_key(b, STR("keys_only"));
-        js_bool(b, true);
-    }
+    if (q->keys_only)
+        js_put_bool(b, "keys_only", true);
     if (q->newest_first) {
         key_text(b, STR("sort_order"), STR("DESCEND"));
         key_text(b, STR("sort_target"), STR("MOD"));

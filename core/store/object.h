@@ -33,6 +33,7 @@ struct bucket_id {
     struct str name;
     struct redundancy redundancy; /* never changes while the bucket lives */
     bool backend; /* a remote bucket is behind it: backend.h. Not on the wire: above the nodes' stores only */
+    bool view;    /* it shows another bucket through ETLs. Not on the wire either */
 };
 
 /* Hex without quotes: MD5, or MD5 of the parts' MD5s + "-N". */
@@ -52,6 +53,8 @@ struct checksum {
     uint32_t parts; /* composite: the N behind the "-" */
 };
 
+/* Names of kept headers that begin so are ours: they are told to nobody. */
+#define ATTR_PRIVATE "x-sluice-"
 /* A kept header: lower-case name ("content-type", "cache-control", "x-amz-meta-foo", "x-amz-storage-class", ...). */
 struct attr {
     struct str name;

@@ -2,15 +2,14 @@
 
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/op.h"
-#include "store/nodeauth.h"
+#include "store/nodehead.h"
 #include "store/wire.h"
 
 enum {
     MAP_WAIT_MS = 3000, /* for the newer map that a node knows of */
-    HEADERS_MAX = 8,
+    HEADERS_MAX = NODEHEAD_HEADERS + 1,
 };
 
 struct remote {
@@ -33,7 +32,7 @@ struct remote_call {
     uint64_t at, epoch;
     bool repeated, taken; /* taken: the body is gone, so that it can't be repeated */
     struct buf description;
-    char digest[64], auth[NODEAUTH_HEX];
+    char digest[NODEHEAD_DIGEST];
     struct http_header headers[HEADERS_MAX];
     struct source *body; /* of the request */
     struct peer_req ask;
@@ -56,7 +55,6 @@ static struct remote_call *call_of(struct op *op)
 static enum step_next remote_describe(struct op *op)
 {
     struct remote_call *r = call_of(op);
-    struct digest d;
 
     if (r->whole->cancelled)
         return op_fail(op, ERR_CANCELLED);
@@ -66,8 +64,7 @@ static enum step_next remote_describe(struct op *op)
                   STR_ARG(wire_name(r->method)));
         return op_fail(op, ERR_INTERNAL);
     }
-    hash_of(HASH_SHA256, buf_str(&r->description), &d);
-    hex_encode(d.b, 32, r->digest);
+    nodehead_digest(buf_str(&r->description), r->digest);
     return op_go(op, remote_send);
 }
 
@@ -97,22 +94,13 @@ static void add_header(struct remote_call *r, struct str name, struct str value)
 
 static void sign(struct remote_call *r)
 {
-    int64_t now_ms = clock_wall_ns() / 1000000;
-    bool content = wire_has_body(r->method);
-    struct nodeauth_claim claim = {.method = r->ask.method,
-                                   .target = r->ask.target,
-                                   .epoch = r->epoch,
-                                   .time_ms = now_ms,
-                                   .payload = content ? NODEAUTH_STREAM : NODEAUTH_DESCRIBED,
-                                   .digest = str_n(r->digest, sizeof(r->digest))};
+    const struct nodeauth_claim claim = {.method = r->ask.method,
+                                         .target = r->ask.target,
+                                         .epoch = r->epoch,
+                                         .payload = wire_has_body(r->method) ? NODEAUTH_STREAM : NODEAUTH_DESCRIBED,
+                                         .digest = str_n(r->digest, sizeof(r->digest))};
 
-    nodeauth_sign(&r->remote->key, &claim, r->auth);
-    add_header(r, STR("sluice-epoch"), arena_u64(r->arena, r->epoch));
-    add_header(r, STR("sluice-date"), arena_u64(r->arena, (uint64_t)now_ms));
-    add_header(r, STR("sluice-digest"), claim.digest);
-    add_header(r, STR("sluice-auth"), str_n(r->auth, sizeof(r->auth)));
-    if (r->arena->id.n)
-        add_header(r, STR("sluice-id"), r->arena->id);
+    r->ask.header_count = nodehead_sign(&r->remote->key, claim, r->arena, r->headers);
 }
 
 /* The request's body: the description, or content behind or beside it. */

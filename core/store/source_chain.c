@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "store/erasure.h"
+#include "store/source_chain.h"
 
 /* What a read or prepare does: open the next source, wait for it, read it; again when it has ended. */
 enum chain_doing { CHAIN_OPENS, CHAIN_PREPARES, CHAIN_READS };

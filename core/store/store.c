@@ -155,7 +155,7 @@ static enum err check_obj_put(const struct obj_put_req *r)
 
 static enum err check_obj_delete(const struct obj_delete_req *r)
 {
-    if (r->evict && !r->bucket.backend) /* it would be gone for good */
+    if (r->evict && !r->bucket.backend && !r->bucket.view) /* it would be gone for good */
         return ERR_INVALID_REQUEST;
     return check_key(r->key);
 }

@@ -130,6 +130,9 @@ struct obj_copy_req {
     struct cond cond;
     bool replace_attrs; /* take info.attrs instead of the source's */
     bool replace_tags;  /* take info.tags instead of the source's */
+    bool keep_mtime; /* as old as its source, or a nanosecond younger than what it replaces; where content is shared */
+    bool
+        move; /* where one commit can do both, the source is deleted by the one that makes the copy: `moved` tells. Not on the wire */
     struct object_info info;
     enum hash_alg checksum;   /* wanted; HASH_NONE = as the source's */
     uint64_t size_max;        /* a larger source: ERR_INVALID_REQUEST */
@@ -137,6 +140,7 @@ struct obj_copy_req {
 };
 struct obj_copy_res {
     struct object_info info;
+    bool moved; /* false from the caller; then: the source is still there */
 };
 
 /* Replaces `cut` bytes at `offset` of an object by a body, as one commit: readers see the object before or after. What is kept of the old

@@ -136,7 +136,7 @@ enum err wire_get_obj_delete_req(struct str bytes, struct arena *arena, struct o
 
 void wire_put_obj_copy_req(struct buf *b, const struct obj_copy_req *req)
 {
-    pack_array(b, 11);
+    pack_array(b, 12);
     wire_put_bucket(b, &req->src_bucket);
     wire_put_str(b, req->src_key);
     wire_put_cond(b, &req->src_cond);
@@ -145,6 +145,7 @@ void wire_put_obj_copy_req(struct buf *b, const struct obj_copy_req *req)
     wire_put_cond(b, &req->cond);
     pack_bool(b, req->replace_attrs);
     pack_bool(b, req->replace_tags);
+    pack_bool(b, req->keep_mtime);
     wire_put_info(b, &req->info);
     pack_uint(b, req->checksum);
     pack_uint(b, req->size_max);
@@ -154,7 +155,7 @@ enum err wire_get_obj_copy_req(struct str bytes, struct arena *arena, struct obj
 {
     struct obj_copy_req r = {.arena = arena};
 
-    BEGIN(11);
+    BEGIN(12);
     wire_get_bucket(&u, &r.src_bucket);
     r.src_key = get_key(&u);
     wire_get_cond(&u, &r.src_cond);
@@ -163,6 +164,7 @@ enum err wire_get_obj_copy_req(struct str bytes, struct arena *arena, struct obj
     wire_get_cond(&u, &r.cond);
     r.replace_attrs = unpack_bool(&u);
     r.replace_tags = unpack_bool(&u);
+    r.keep_mtime = unpack_bool(&u);
     wire_get_info(&u, arena, &r.info);
     r.checksum = wire_get_alg(&u);
     r.size_max = unpack_uint(&u, UINT64_MAX);

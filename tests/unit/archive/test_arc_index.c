@@ -1,5 +1,7 @@
 #include "unit.h"
 
+#include "blocking.h"
+
 #include <dirent.h>
 #include <unistd.h>
 
@@ -53,27 +55,6 @@ static int teardown(void **state)
     free(f);
     return 0;
 }
-
-struct waiting {
-    struct call call;
-    bool done;
-};
-
-static void on_done(struct call *c)
-{
-    CONTAINER(c, struct waiting, call)->done = true;
-}
-
-#define CALL(f, start)                                                                                                 \
-    ({                                                                                                                 \
-        struct waiting w_ = {.done = false};                                                                           \
-        struct call *c = &w_.call;                                                                                     \
-        call_begin(c, (f)->loop, on_done);                                                                             \
-        start;                                                                                                         \
-        while (!w_.done)                                                                                               \
-            loop_turn((f)->loop, 100);                                                                                 \
-        w_.call.err;                                                                                                   \
-    })
 
 static bool access_file(const struct fixture *f, const char *name)
 {

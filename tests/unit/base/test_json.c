@@ -145,6 +145,23 @@ static void written_text_reads_back(void **state)
     buf_release(&b);
 }
 
+/* Trees come from YAML, too. */
+static void what_only_looks_like_a_number_is_text(void **state)
+{
+    struct buf b = BUF_INIT(1000);
+    struct doc *d;
+    char why[DOC_WHY_MAX] = "";
+
+    (void)state;
+    assert_int_equal(
+        doc_parse(&arena, STR("[1, -2.5e+3, 0.5, 0, 1.2.3, 2024-01-31, 007, 1., .5, -, 1e, '1', true]"), &d, why),
+        ERR_OK);
+    js_doc(&b, d);
+    assert_true(str_eq(buf_str(&b), STR("[1,-2.5e+3,0.5,0,\"1.2.3\",\"2024-01-31\",\"007\",\"1.\",\".5\",\"-\",\"1e\","
+                                        "\"1\",true]")));
+    buf_release(&b);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -153,6 +170,7 @@ int main(void)
         cmocka_unit_test_teardown(limits_are_kept, teardown),
         cmocka_unit_test_teardown(callers_may_have_limits_of_their_own, teardown),
         cmocka_unit_test_teardown(written_text_reads_back, teardown),
+        cmocka_unit_test_teardown(what_only_looks_like_a_number_is_text, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

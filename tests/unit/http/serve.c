@@ -225,6 +225,8 @@ static void on_request(struct http_handler *h, struct http_req *req)
     else if (str_eq(req->path, STR("/wait"))) {
         req->user = x;
         req->on_abort = aborted;
+        if (req->has_query)
+            http_end_is_leaving(req);
         atomic_fetch_add(&s->waiting, 1);
         timer_set(s->loop, &x->timer, 5);
     } else if (!req->body)

@@ -2,8 +2,11 @@
 
 #include <arpa/inet.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "unit.h"
+
+#include "http/server.h"
 
 static bool is_public(const char *text)
 {
@@ -55,9 +58,31 @@ static void public_addresses_are_told_from_others(void **state)
     assert_false(address_is_public(&other));
 }
 
+static void what_is_listened_on_is_checked(void **state)
+{
+    static const char *const bad[] = {"",         "host",        "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000",
+                                      "::1:9000", "127.0.0.1:-1"};
+    char bound[64], why[256] = "";
+    int fd, again;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(http_listen(str_z(bad[i]), &fd, bound, why), ERR_INVALID_ARGUMENT);
+        assert_true(strlen(why) > 10);
+    }
+    assert_int_equal(http_listen(STR("127.0.0.1:0"), &fd, bound, why), ERR_OK);
+    assert_int_equal(http_listen(str_z(bound), &again, bound, why), ERR_OK); /* one per loop */
+    close(fd);
+    close(again);
+    assert_int_equal(http_listen(STR("[::1]:0"), &fd, bound, why), ERR_OK);
+    assert_memory_equal(bound, "[::1]:", 6);
+    close(fd);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(public_addresses_are_told_from_others)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_listened_on_is_checked),
+                                       cmocka_unit_test(public_addresses_are_told_from_others)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -473,6 +473,23 @@ static void half_closed_client_gets_its_response(void **state)
     close(fd);
 }
 
+/* Where the handler wants it so: whether the end comes before or after. */
+static void an_end_that_means_leaving(void **state)
+{
+    (void)state;
+    for (int early = 0; early < 2; early++) {
+        int aborts = server.aborts, failed = server.responds_failed;
+        int fd = client_open(&server);
+        client_send_z(fd, "GET /wait?gone HTTP/1.1\r\n" HOST "\r\n");
+        if (!early)
+            wait_for(&server.waiting, 1);
+        shutdown(fd, SHUT_WR);
+        wait_for(&server.aborts, aborts + 1);
+        wait_for(&server.responds_failed, failed + 1);
+        close(fd);
+    }
+}
+
 static void broken_uploads_leave_nothing(void **state)
 {
     (void)state;
@@ -734,27 +751,6 @@ static void accepting_survives_used_up_descriptors(void **state)
     serve_stop(&server);
 }
 
-static void addresses_are_checked(void **state)
-{
-    static const char *const bad[] = {"",         "host",        "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000",
-                                      "::1:9000", "127.0.0.1:-1"};
-    char bound[64], why[256] = "";
-    int fd, again;
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        assert_int_equal(http_listen(str_z(bad[i]), &fd, bound, why), ERR_INVALID_ARGUMENT);
-        assert_true(strlen(why) > 10);
-    }
-    assert_int_equal(http_listen(STR("127.0.0.1:0"), &fd, bound, why), ERR_OK);
-    assert_int_equal(http_listen(str_z(bound), &again, bound, why), ERR_OK); /* one per loop */
-    close(fd);
-    close(again);
-    assert_int_equal(http_listen(STR("[::1]:0"), &fd, bound, why), ERR_OK);
-    assert_memory_equal(bound, "[::1]:", 6);
-    close(fd);
-}
-
 int main(void)
 {
 #define WITH(limits, test) cmocka_unit_test_setup_teardown(test, start_##limits, stop)
@@ -776,6 +772,7 @@ int main(void)
         WITH(patient, absolute_form_is_reduced),
         WITH(patient, handler_learns_of_a_reset),
         WITH(patient, half_closed_client_gets_its_response),
+        WITH(patient, an_end_that_means_leaving),
         WITH(patient, broken_uploads_leave_nothing),
         WITH(patient, broken_downloads_leave_nothing),
         WITH(patient, failing_source_cuts_the_connection),
@@ -789,7 +786,6 @@ int main(void)
         cmocka_unit_test(drain_cuts_after_its_time),
         cmocka_unit_test(accepting_pauses_at_the_limit),
         cmocka_unit_test(accepting_survives_used_up_descriptors),
-        cmocka_unit_test(addresses_are_checked),
     };
 
     signal(SIGPIPE, SIG_IGN); /* as main.c does */

@@ -55,6 +55,11 @@ static enum step_next send_end(struct op *op)
     return STEP_DONE;
 }
 
+void http_end_is_leaving(struct http_req *req)
+{
+    (void)req;
+}
+
 void http_respond(struct http_req *req, const struct http_res *res, struct call *call)
 {
     struct exchange_world *w = current;

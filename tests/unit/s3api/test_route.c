@@ -41,6 +41,28 @@ static void sub_resources_choose_the_action(void **state)
     assert_string_equal(action(HTTP_DELETE, LEVEL_OBJECT, "uploadId=u", false), "AbortMultipartUpload");
 }
 
+static void every_route_has_its_permission(void **state)
+{
+    size_t n, empty = 0;
+    const struct route *rows = route_table(&n);
+
+    (void)state;
+    for (size_t i = 0; i < n; i++) {
+        struct str plain = route_permission(&rows[i], false), version = route_permission(&rows[i], true);
+        if (plain.n == 0) {
+            empty++;
+            continue;
+        }
+        assert_true(str_starts(plain, STR("s3:")) || str_starts(plain, STR("s3express:")));
+        assert_true(version.n > 0);
+        if (strcmp(rows[i].name, "GetObject") == 0) {
+            assert_true(str_eq(plain, STR("s3:GetObject")));
+            assert_true(str_eq(version, STR("s3:GetObjectVersion")));
+        }
+    }
+    assert_int_equal(empty, 6); /* preflights, DeleteObjects, PostBatch, PostObject: they ask themselves */
+}
+
 static void unknown_parameters_do_not_route(void **state)
 {
     (void)state;
@@ -101,11 +123,9 @@ static void every_row_is_distinct(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sub_resources_choose_the_action),
-        cmocka_unit_test(unknown_parameters_do_not_route),
-        cmocka_unit_test(known_sub_resources_never_fall_through),
-        cmocka_unit_test(impossible_requests_are_refused),
-        cmocka_unit_test(every_row_is_distinct),
+        cmocka_unit_test(sub_resources_choose_the_action), cmocka_unit_test(every_route_has_its_permission),
+        cmocka_unit_test(unknown_parameters_do_not_route), cmocka_unit_test(known_sub_resources_never_fall_through),
+        cmocka_unit_test(impossible_requests_are_refused), cmocka_unit_test(every_row_is_distinct),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -154,6 +154,31 @@ static void copy_conditions_look_at_both_ends(void **state)
     assert_err(KIT_CALL(k, obj_copy, &req, &res), ERR_INVALID_REQUEST);
 }
 
+/* Whether or not it could be one commit, who asked knows what is left to do. */
+static void copy_that_moves_tells_whether_the_source_is_gone(void **state)
+{
+    static const size_t sizes[] = {0, 100, 200000};
+    struct kit *k = *state;
+
+    for (size_t i = 0; i < 3; i++) {
+        struct str content = kit_bytes(k, sizes[i], i);
+        struct obj_copy_req req = copy_req(k, STR("from"), STR("to"));
+        struct obj_copy_res res = {.moved = false};
+        req.move = true;
+        put_source(k, content);
+        assert_err(KIT_CALL(k, obj_copy, &req, &res), ERR_OK);
+        kit_expect(k, STR("to"), content);
+        if (res.moved)
+            kit_expect_absent(k, STR("from"));
+        else
+            kit_expect(k, STR("from"), content);
+        req.src_key = STR("to"); /* onto itself: nothing is lost */
+        assert_err(KIT_CALL(k, obj_copy, &req, &res), ERR_OK);
+        kit_expect(k, STR("to"), content);
+        assert_err(kit_delete(k, STR("to")), ERR_OK);
+    }
+}
+
 static void copy_cancelled_at_any_time_is_all_or_nothing(void **state)
 {
     struct kit *k = *state;
@@ -195,6 +220,7 @@ int contract_copies(struct contract_env *env)
         KIT_TEST(copy_to_another_bucket),
         KIT_TEST(copy_recomputes_another_checksum),
         KIT_TEST(copy_conditions_look_at_both_ends),
+        KIT_TEST(copy_that_moves_tells_whether_the_source_is_gone),
         KIT_TEST(copy_cancelled_at_any_time_is_all_or_nothing),
     };
 

@@ -127,7 +127,9 @@ void etcd_server_kill(struct etcd_server *s)
 
 void etcd_server_pause(const struct etcd_server *s)
 {
-    kill(s->pid, SIGSTOP);
+    /* the signal stops thread after thread: an answer may slip out in between */
+    if (kill(s->pid, SIGSTOP) == 0)
+        (void)waitpid(s->pid, NULL, WUNTRACED);
 }
 
 void etcd_server_resume(const struct etcd_server *s)

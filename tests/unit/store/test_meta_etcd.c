@@ -518,7 +518,7 @@ static void certificates_and_passwords_are_used(void **state)
                                   .ca_file = str_z(sc),
                                   .cert_file = str_z(cc),
                                   .key_file = str_z(ck),
-                                  .timeout_ms = TIMEOUT_MS};
+                                  .timeout_ms = 5 * TIMEOUT_MS};
     assert_int_equal(meta_etcd_open(&conf, &m, why), ERR_UNAVAILABLE);
     assert_non_null(strstr(why, "authentication failed"));
     assert_null(strstr(why, "wrong"));

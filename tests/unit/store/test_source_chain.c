@@ -1,5 +1,7 @@
 #include "erasure_kit.h"
 
+#include "store/source_chain.h"
+
 /* ---- chains ---- */
 
 struct row {

@@ -149,6 +149,8 @@ void kit_stop_engine(void)
 {
     jobs_close(kit.jobs);
     kit.jobs = NULL;
+    arcs_free(kit.env.arcs); /* it may be busy on this loop still */
+    kit.env.arcs = NULL;
     loop_free(kit.loop);
     kit.loop = kit.env.loop = kit.store->loop = loop_new(); /* one that has stopped does not run again */
     loop_adopt(kit.loop);

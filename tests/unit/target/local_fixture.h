@@ -230,6 +230,27 @@ static inline enum err t_copy(struct local_fixture *f, uint64_t uid, const char 
     return wait_end(f, &w);
 }
 
+/* *moved: by one commit. */
+static inline enum err t_move(struct local_fixture *f, uint64_t uid, const char *from, const char *to, bool *moved)
+{
+    struct obj_copy_req req = {.arena = &f->arena,
+                               .src_bucket = {uid, STR("bucket"), f->redundancy},
+                               .src_key = str_z(from),
+                               .src_cond = cond_none(),
+                               .bucket = {uid, STR("bucket"), f->redundancy},
+                               .key = str_z(to),
+                               .cond = cond_none(),
+                               .size_max = PUT_SIZE_MAX,
+                               .move = true};
+    struct obj_copy_res res = {.moved = false};
+    struct waiting w;
+
+    store_obj_copy(f->store, &req, &res, wait_begin(f, &w));
+    enum err e = wait_end(f, &w);
+    *moved = res.moved;
+    return e;
+}
+
 /* An upload of parts of the given sizes, completed. `content` holds them one after the other. */
 static inline enum err t_multipart(struct local_fixture *f, uint64_t uid, const char *key, const char *content,
                                    const size_t *sizes, uint32_t n)

@@ -34,9 +34,7 @@ static void start(void)
 static void stop(void)
 {
     kit_stop_engine();
-    arcs_free(kit.env.arcs);
     arc_cache_free(cache);
-    kit.env.arcs = NULL;
 }
 
 /* Names and contents of a TAR in memory, "name=content " each. */

@@ -263,6 +263,45 @@ static void copies_share_segments_until_the_last_is_gone(void **state)
     free(p);
 }
 
+static void a_moved_object_is_at_its_new_key_alone(void **state)
+{
+    enum { PART = 5 << 20 };
+    static const size_t sizes[] = {PART, 12345};
+    struct local_fixture *f = *state;
+    char *p = test_content(PART + 12345, 5);
+    struct {
+        const char *from, *to;
+        struct str content;
+    } all[] = {{"empty", "empty2", STR_NONE},
+               {"small", "small2", STR("s")},
+               {"large", "large2", str_n(p, 100000)},
+               {"multi", "multi2", str_n(p, PART + 12345)}};
+    bool moved;
+
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(t_put(f, 1, all[i].from, all[i].content), ERR_OK);
+    assert_int_equal(t_multipart(f, 1, "multi", p, sizes, 2), ERR_OK);
+    for (size_t i = 0; i < 4; i++) {
+        struct str out;
+        assert_int_equal(t_put(f, 1, all[i].to, STR("what is replaced")), ERR_OK);
+        assert_int_equal(t_move(f, 1, all[i].from, all[i].to, &moved), ERR_OK);
+        assert_true(moved);
+        assert_int_equal(t_get(f, 1, all[i].from, &out), ERR_NO_SUCH_KEY);
+        assert_true(t_holds(f, 1, all[i].to, all[i].content));
+        assert_int_equal(t_copy(f, 1, all[i].to, "copy"), ERR_OK); /* onto one that has the same body */
+        assert_int_equal(t_move(f, 1, all[i].to, "copy", &moved), ERR_OK);
+        assert_true(moved && t_holds(f, 1, "copy", all[i].content));
+        assert_int_equal(t_move(f, 1, "copy", all[i].to, &moved), ERR_OK);
+    }
+    fixture_reopen(f);
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(t_holds(f, 1, all[i].to, all[i].content));
+        assert_int_equal(t_delete(f, 1, all[i].to, NULL), ERR_OK);
+    }
+    assert_int_equal(files(f), 0);
+    free(p);
+}
+
 static void orphans_go_and_everything_else_stays(void **state)
 {
     enum { PART = 5 << 20 };
@@ -386,6 +425,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(of_many_creators_one_wins, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failing_body_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(copies_share_segments_until_the_last_is_gone, setup_one, teardown),
+        cmocka_unit_test_setup_teardown(a_moved_object_is_at_its_new_key_alone, setup_one, teardown),
         cmocka_unit_test_setup_teardown(orphans_go_and_everything_else_stays, setup_one, teardown),
         cmocka_unit_test_setup_teardown(parts_of_a_lost_upload_are_collected, setup_one, teardown),
         cmocka_unit_test_setup_teardown(a_directory_in_use_is_refused, setup, teardown),

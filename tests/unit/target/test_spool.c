@@ -1,5 +1,7 @@
 #include "unit.h"
 
+#include "blocking.h"
+
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/memstore.h"
@@ -14,8 +16,6 @@ struct fixture {
     struct store *store;
     struct bucket_id bucket;
     struct arena arena;
-    bool done;
-    enum err err;
 };
 
 static int setup(void **state)
@@ -43,27 +43,6 @@ static int teardown(void **state)
     free(f);
     return 0;
 }
-
-struct waiting {
-    struct call call;
-    bool done;
-};
-
-static void on_done(struct call *c)
-{
-    CONTAINER(c, struct waiting, call)->done = true;
-}
-
-#define CALL(f, start)                                                                                                 \
-    ({                                                                                                                 \
-        struct waiting w_ = {.done = false};                                                                           \
-        struct call *c = &w_.call;                                                                                     \
-        call_begin(c, (f)->loop, on_done);                                                                             \
-        start;                                                                                                         \
-        while (!w_.done)                                                                                               \
-            loop_turn((f)->loop, 100);                                                                                 \
-        w_.call.err;                                                                                                   \
-    })
 
 static uint32_t objects(struct fixture *f)
 {
