@@ -2,6 +2,7 @@ import http.client
 import itertools
 import os
 import ssl
+import sys
 import threading
 import urllib.parse
 import uuid
@@ -11,7 +12,10 @@ import pytest
 from botocore.config import Config
 
 import cluster as cl
+import etl_kit
 import server as srv
+from docker_engine import docker_engine  # noqa: F401 the fixture
+from kube_cluster import kube  # noqa: F401 the fixture
 
 _names = itertools.count()
 
@@ -49,13 +53,51 @@ def new_server(request):
 
 @pytest.fixture(scope="session")
 def server(new_server):
-    s = new_server().start()
-    yield s
-    code = s.stop()
-    log = s.logs()
-    s.clean()
-    assert code == 0, f"the server ended with {code}:\n{log[-4000:]}"
-    assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log and "LeakSanitizer" not in log, log[-8000:]
+    with srv.running(new_server()) as s:
+        yield s
+
+
+@pytest.fixture(scope="module")
+def open_server(new_server):
+    """Serves everybody: for what isn't about who may."""
+    with srv.running(new_server(extra=("--auth", "none"))) as s:
+        yield s
+
+
+@pytest.fixture(scope="module")
+def client(open_server):
+    """The AIStore SDK's."""
+    sdk = pytest.importorskip("aistore.sdk", reason="the aistore SDK is not installed")
+    return sdk.Client(open_server.http, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def etl_settings():
+    """Those of a server that runs ETLs."""
+    return {"SLUICE_ETL_IMAGES": f"aistorage/runtime_python:*={sys.executable} {etl_kit.EXAMPLES / 'runtime_python.py'}"}
+
+
+@pytest.fixture(scope="session")
+def etl_server(new_server, etl_settings):
+    with srv.running(new_server(extra=("--auth", "none"), env=etl_settings)) as s:
+        r = etl_kit.Etls(s).put({"name": "is-there-a-sandbox", "communication": "io://", "runtime": {"command": ["cat"]}})
+        if r.status_code != 200 and "etl.isolation" in r.text:
+            pytest.skip(f"no sandboxes here: {r.text}")
+        assert r.status_code == 200, r.text
+        etl_kit.Etls(s).delete("is-there-a-sandbox")
+        yield s
+
+
+@pytest.fixture(scope="session")
+def etls(etl_server):
+    return etl_kit.Etls(etl_server)
+
+
+@pytest.fixture
+def etl_sdk(etl_server):
+    """The AIStore SDK's client of it."""
+    sdk = pytest.importorskip("aistore.sdk", reason="the aistore SDK is not installed")
+    return sdk.Client(etl_server.http, timeout=60)
 
 
 @pytest.fixture(params=["http", "https"])

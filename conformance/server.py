@@ -1,5 +1,6 @@
 """Starts a real `sluice serve` on free ports and stops it; shared by conformance and fault tests."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -131,3 +132,25 @@ class Server:
 
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+def assert_clean(log: str) -> None:
+    """Nothing that a sanitizer has found."""
+    assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log and "LeakSanitizer" not in log, log[-8000:]
+
+
+def end(server) -> None:
+    """Of a Server, or a cluster that looks like one: it must end in order."""
+    code, log = server.stop(), server.logs()
+    server.clean()
+    assert code == 0, f"the server ended with {code}:\n{log[-4000:]}"
+    assert_clean(log)
+
+
+@contextlib.contextmanager
+def running(server):
+    server.start()
+    try:
+        yield server
+    finally:
+        end(server)

@@ -96,11 +96,8 @@ class Pair:
         return name
 
     def close(self):
-        codes = [self.near.stop(), self.remote.stop() if self.remote.process else 0]
-        logs = self.near.logs()
-        self.near.clean(), self.remote.clean()
-        assert codes == [0, 0], f"{codes} " + logs[-4000:]
-        assert "ERROR: AddressSanitizer" not in logs and "runtime error:" not in logs and "LeakSanitizer" not in logs, logs[-8000:]
+        srv.end(self.near)
+        srv.end(self.remote)
 
 
 @pytest.fixture(scope="module")

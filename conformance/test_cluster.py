@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import cluster as cl
+import server as srv
 
 PART = 5 << 20
 pytestmark = pytest.mark.xdist_group("cluster")  # one process runs them, in order, on one cluster
@@ -27,7 +28,7 @@ def cluster():
     log = "\n".join(n.log_path.read_text(errors="replace") for n in [*c.targets, *c.gateways])
     c.clean()
     assert codes == {}, f"{codes}\n{log[-4000:]}"
-    assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log and "LeakSanitizer" not in log, log[-8000:]
+    srv.assert_clean(log)
 
 
 def client(cluster, i):

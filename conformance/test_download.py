@@ -74,12 +74,9 @@ def web():
 
 @pytest.fixture(scope="module")
 def near():
-    s = srv.Server(tls=False, extra=("--download-private", "true")).start()
-    s3(s).create_bucket(Bucket="bkt")
-    yield s
-    code, log = s.stop(), s.logs()
-    s.clean()
-    assert code == 0 and "ERROR: AddressSanitizer" not in log and "runtime error:" not in log and "LeakSanitizer" not in log, log[-8000:]
+    with srv.running(srv.Server(tls=False, extra=("--download-private", "true"))) as s:
+        s3(s).create_bucket(Bucket="bkt")
+        yield s
 
 
 def run(server, *a):

@@ -345,24 +345,18 @@ def test_too_many_batches_are_told_to_come_again(tmp_path):
     finally:
         if slow:
             slow.close()
-        code = server.stop()
-        log = server.logs()
-        server.clean()
-        assert code == 0 and "AddressSanitizer" not in log
+        srv.end(server)
 
 
 @pytest.fixture(scope="module")
 def sdk_client():
     sdk = pytest.importorskip("aistore.sdk", reason="the aistore package is not installed")
-    server = srv.Server(tls=False, extra=("--auth", "none")).start()
-    s3 = boto3.client("s3", endpoint_url=server.http, aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1")
-    s3.create_bucket(Bucket="batches")
-    for key, content in {**CONTENT, "s.tar": make_shard(SHARD)}.items():
-        s3.put_object(Bucket="batches", Key=key, Body=content)
-    yield sdk.Client(server.http)
-    code, log = server.stop(), server.logs()
-    server.clean()
-    assert code == 0 and "AddressSanitizer" not in log
+    with srv.running(srv.Server(tls=False, extra=("--auth", "none"))) as server:
+        s3 = boto3.client("s3", endpoint_url=server.http, aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1")
+        s3.create_bucket(Bucket="batches")
+        for key, content in {**CONTENT, "s.tar": make_shard(SHARD)}.items():
+            s3.put_object(Bucket="batches", Key=key, Body=content)
+        yield sdk.Client(server.http)
 
 
 @pytest.mark.parametrize("streaming", [True, False])

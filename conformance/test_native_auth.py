@@ -28,12 +28,9 @@ def keys(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def closed(new_server, keys):
-    s = new_server(extra=("--tokens-keys", str(keys / "public.pem"), "--tokens-issuer", "us", "--tokens-audience", "sluice")).start()
-    yield s
-    code = s.stop()
-    log = s.logs()
-    s.clean()
-    assert code == 0, log[-4000:]
+    extra = ("--tokens-keys", str(keys / "public.pem"), "--tokens-issuer", "us", "--tokens-audience", "sluice")
+    with srv.running(new_server(extra=extra)) as s:
+        yield s
 
 
 def coded(b):

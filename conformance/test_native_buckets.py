@@ -14,27 +14,10 @@ import server as srv
 
 aistore = pytest.importorskip("aistore", reason="the aistore SDK is not installed")
 msgspec = pytest.importorskip("msgspec", reason="msgspec comes with the aistore SDK")
-from aistore.sdk import Client, ListObjectFlag  # noqa: E402
+from aistore.sdk import ListObjectFlag  # noqa: E402
 from aistore.sdk.errors import AISError, ErrBckAlreadyExists, ErrBckNotFound, ErrRemoteBckNotFound  # noqa: E402
 from aistore.sdk.namespace import Namespace  # noqa: E402
 from aistore.sdk.provider import Provider  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def open_server(new_server):
-    """Serves everybody: what is tested here is not who may."""
-    s = new_server(extra=("--auth", "none")).start()
-    yield s
-    code = s.stop()
-    log = s.logs()
-    s.clean()
-    assert code == 0, log[-4000:]
-    assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log and "LeakSanitizer" not in log, log[-8000:]
-
-
-@pytest.fixture(scope="module")
-def client(open_server):
-    return Client(open_server.http, timeout=60)
 
 
 @pytest.fixture

@@ -4,16 +4,6 @@ import pytest
 import requests
 
 
-@pytest.fixture(scope="module")
-def open_server(new_server):
-    s = new_server(extra=("--auth", "none")).start()
-    yield s
-    code = s.stop()
-    log = s.logs()
-    s.clean()
-    assert code == 0, log[-4000:]
-
-
 def get(s, path, **more):
     return requests.get(f"{s.http}/v1/{path}", timeout=10, **more)
 
@@ -45,11 +35,10 @@ def test_config_and_health(open_server):
     assert get(open_server, "health?readiness=true").status_code == 200
 
 
-def test_the_sdk_reads_directly(open_server):
-    sdk = pytest.importorskip("aistore.sdk", reason="the aistore SDK is not installed")
-    client = sdk.Client(open_server.http, timeout=60)
+def test_the_sdk_reads_directly(client, open_server):
     cluster = client.cluster()
     assert cluster.is_ready() and cluster.get_uuid() and cluster.get_performance()
+    assert cluster.get_info().uuid == cluster.get_uuid() and cluster.get_primary_url() == open_server.http
     o = client.bucket("direct").create(exist_ok=True).object("x/y z")
     o.get_writer().put_content(b"hello")
     assert o.get_reader(direct=True).read_all() == b"hello"

@@ -22,18 +22,8 @@ def promote_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def open_server(new_server, promote_dir):
-    s = new_server(extra=("--auth", "none", "--promote-dirs", str(promote_dir))).start()
-    yield s
-    code = s.stop()
-    log = s.logs()
-    s.clean()
-    assert code == 0, log[-4000:]
-    assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log and "LeakSanitizer" not in log, log[-8000:]
-
-
-@pytest.fixture(scope="module")
-def client(open_server):
-    return Client(open_server.http, timeout=60)
+    with srv.running(new_server(extra=("--auth", "none", "--promote-dirs", str(promote_dir)))) as s:
+        yield s
 
 
 @pytest.fixture
@@ -100,6 +90,13 @@ def test_delete_list_and_range(client, open_server, bucket):
     client.job(job_id=job, job_kind="delete-objects").wait(timeout=30)
     assert keys(bucket) == [f"obj-{i:03d}" for i in (3, 5, 7, 9, 10, 11)]
     assert ended(open_server, job)["err"] == ""  # what a range lacks is passed over
+
+
+def test_urls_of_a_group(open_server, bucket):
+    fill(open_server, bucket, 2)
+    group = bucket.objects(obj_template="obj-{000..001}")
+    assert list(group.list_names()) == ["obj-000", "obj-001"]
+    assert [requests.get(url, timeout=60).content for url in group.list_urls()] == [b"0123456789"] * 2
 
 
 def test_missing_names_of_a_list_are_errors(open_server, bucket):
@@ -198,7 +195,7 @@ def test_copies_that_can_not_be(open_server, bucket, other):
         method = "DELETE" if action.startswith("evict") else "POST"
         assert act(open_server, method, path, action, {"template": "*"}).status_code == 400  # nothing remote behind it
     assert act(open_server, "DELETE", path, "evict-remote-bck", keep_bck_md="True").status_code == 400
-    assert act(open_server, "POST", path, "etl-bck", {}).status_code == 501
+    assert act(open_server, "POST", path, "etl-bck", {}).status_code == 400
 
 
 # ---- remote buckets ----
@@ -206,10 +203,8 @@ def test_copies_that_can_not_be(open_server, bucket, other):
 
 @pytest.fixture(scope="module")
 def remote():
-    s = srv.Server(tls=False, extra=("--auth", "none")).start()
-    yield s
-    s.stop()
-    s.clean()
+    with srv.running(srv.Server(tls=False, extra=("--auth", "none"))) as s:
+        yield s
 
 
 def test_prefetch_and_evict(client, open_server, remote):
@@ -247,6 +242,8 @@ def test_start_lru_and_cleanup(client, open_server):
         second = client.job(job_kind=kind).start()
         client.job(job_id=second, job_kind=kind).wait(timeout=30)
         assert first != second
+        assert client.job(job_id=second).wait_single_node(timeout=30).success
+        assert client.job(job_id=second).get_total_time() < timedelta(seconds=30)
         listed = [s.uuid for s in client.cluster().list_jobs_status(job_kind=kind)]
         assert first in listed and second in listed
         assert call(open_server, "GET", "/cluster", {"ID": first}, what="status").json()["kind"] == name
@@ -268,11 +265,12 @@ def test_unknown_jobs(client, open_server):
     assert act(open_server, "PUT", "/cluster", "stop", {"ID": "not-there"}).status_code == 404
 
 
-def test_stop(open_server, bucket, other):
+def test_stop(client, open_server, bucket, other):
     fill(open_server, bucket, 3)
     xid = act(open_server, "POST", f"/buckets/{bucket.name}", "copy-bck", {}, bck_to=f"ais/@#/{other.name}/").text
     assert act(open_server, "PUT", "/cluster", "stop", {"ID": xid}).status_code == 200  # maybe it has ended already
     ended(open_server, xid)
+    client.job(job_id=xid).abort()
     assert act(open_server, "PUT", "/cluster", "stop", {"Kind": "copy-bck"}).status_code == 200
 
 
@@ -346,6 +344,13 @@ def test_archive(client, open_server, bucket, other):
 
 
 # ---- promote ----
+
+
+def test_the_sdk_promotes_a_file(client, open_server, bucket, promote_dir):
+    path = promote_dir / uuid.uuid4().hex
+    path.write_bytes(b"content")
+    ended(open_server, bucket.object("its/name").promote(str(path)))
+    assert get(open_server, bucket.name, "its/name").content == b"content" and path.exists()
 
 
 def test_promote(open_server, bucket, promote_dir):

@@ -10,28 +10,11 @@ import pytest
 import requests
 
 aistore = pytest.importorskip("aistore", reason="the aistore SDK is not installed")
-from aistore.sdk import Client  # noqa: E402
 from aistore.sdk.archive_config import ArchiveConfig, ArchiveMode  # noqa: E402
 from aistore.sdk.blob_download_config import BlobDownloadConfig  # noqa: E402
 from aistore.sdk.dsort import DsortAlgorithm, DsortFramework, DsortShardsGroup, ExternalKeyMap  # noqa: E402
 from aistore.sdk.errors import AISError, ErrObjNotFound  # noqa: E402
 from aistore.sdk.multiobj import ObjectNames, ObjectRange  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def open_server(new_server):
-    s = new_server(extra=("--auth", "none")).start()
-    yield s
-    code = s.stop()
-    log = s.logs()
-    s.clean()
-    assert code == 0, log[-4000:]
-    assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log and "LeakSanitizer" not in log, log[-8000:]
-
-
-@pytest.fixture(scope="module")
-def client(open_server):
-    return Client(open_server.http, timeout=60)
 
 
 @pytest.fixture
@@ -266,6 +249,9 @@ def sorted_names(bucket, prefix):
 def test_a_sort_by_name(client, bucket, shards):
     result, info = sort(client, bucket, ObjectRange.from_string("out-{0..9}"), size="100")
     assert result.success and info.metrics.shard_creation.finished and int(info.metrics.shard_creation.created_count) > 1
+    first, between, last = info.metrics.local_extraction, info.metrics.meta_sorting, info.metrics.shard_creation
+    assert {first.end_time, between.started_time, between.end_time, last.started_time} == {"0001-01-01T00:00:00Z"}
+    assert info.started_time[:4] > "2000" and first.started_time[:4] > "2000" and last.end_time == info.finish_time > first.started_time
     assert sorted_names(bucket, "out-") == sorted(shards)
 
 

@@ -139,7 +139,6 @@ def test_tags_are_counted_and_checked(s3, bucket):
         {"GrantRead": "id=1"},
         {"ServerSideEncryption": "AES256"},
         {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": datetime.datetime(2040, 1, 1)},
-        {"WriteOffsetBytes": 1},
     ],
 )
 def test_unsupported_headers_are_named(s3, bucket, extra):

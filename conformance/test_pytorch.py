@@ -13,23 +13,6 @@ import pytest
 import server as srv
 
 aistore = pytest.importorskip("aistore", reason="the aistore SDK is not installed")
-from aistore.sdk import Client  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def open_server(new_server):
-    s = new_server(extra=("--auth", "none")).start()
-    yield s
-    code = s.stop()
-    log = s.logs()
-    s.clean()
-    assert code == 0, log[-4000:]
-    assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log and "LeakSanitizer" not in log, log[-8000:]
-
-
-@pytest.fixture(scope="module")
-def client(open_server):
-    return Client(open_server.http, timeout=60)
 
 
 SAMPLES = {"%04d" % i: {"jpg": random.Random(i).randbytes(500 + i), "cls": b"%d" % (i % 10)} for i in range(120)}

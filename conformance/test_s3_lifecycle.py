@@ -1,0 +1,116 @@
+"""Lifecycle rules: put and refused, told in answers, and carried out by the job; a day is a second long here."""
+
+import datetime
+import time
+import uuid
+
+import pytest
+from botocore.exceptions import ClientError
+
+import server as srv
+from conftest import Endpoint, empty_bucket
+
+DAY = 1
+
+
+@pytest.fixture(scope="module")
+def quick(new_server):
+    with srv.running(new_server(env={"SLUICE_LIFECYCLE_DAY": f"{DAY}s"})) as s:
+        yield Endpoint(s, "http")
+
+
+@pytest.fixture
+def s3(quick):
+    return quick.client()
+
+
+@pytest.fixture
+def bucket(s3):
+    name = "life-" + uuid.uuid4().hex[:10]
+    s3.create_bucket(Bucket=name)
+    yield name
+    empty_bucket(s3, name)
+    s3.delete_bucket(Bucket=name)
+
+
+def put_rules(s3, bucket, *rules):
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": list(rules)})
+
+
+def rule(days=1, **more):
+    return {"ID": "r", "Filter": {"Prefix": ""}, "Status": "Enabled", "Expiration": {"Days": days}} | more
+
+
+def keys(s3, bucket):
+    return {o["Key"] for o in s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
+
+
+def eventually(what, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < deadline, value
+        time.sleep(0.1)
+    return value
+
+
+def test_rules_are_kept(s3, bucket):
+    with pytest.raises(ClientError) as e:
+        s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+    assert e.value.response["Error"]["Code"] == "NoSuchLifecycleConfiguration"
+    date = datetime.datetime(2049, 1, 1, tzinfo=datetime.timezone.utc)
+    rules = [rule(1000, ID="a", Filter={"And": {"Prefix": "x/", "Tags": [{"Key": "k", "Value": "v"}], "ObjectSizeGreaterThan": 5}}),
+             {"ID": "b", "Prefix": "old style", "Status": "Disabled", "Expiration": {"Date": date}},
+             {"ID": "c", "Filter": {"Prefix": "u"}, "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 9}}]
+    put_rules(s3, bucket, *rules)
+    eventually(lambda: s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == rules)
+    s3.delete_bucket_lifecycle(Bucket=bucket)
+    with pytest.raises(ClientError):
+        eventually(lambda: not s3.get_bucket_lifecycle_configuration(Bucket=bucket), 2)
+
+
+@pytest.mark.parametrize("bad, code", [(rule(0), "InvalidArgument"), ({"Filter": {}, "Status": "Enabled"}, "InvalidRequest"),
+                                       (rule(Transitions=[{"Days": 1, "StorageClass": "GLACIER"}]), "NotImplemented"),
+                                       (rule(Expiration={"Days": 1, "Date": datetime.datetime(2040, 1, 1)}), "MalformedXML"),
+                                       (rule(ID="x" * 256), "InvalidArgument"), (rule(Status="enabled"), "MalformedXML")])
+def test_bad_rules_are_refused(s3, bucket, bad, code):
+    with pytest.raises(ClientError) as e:
+        put_rules(s3, bucket, bad)
+    assert e.value.response["Error"]["Code"] == code
+
+
+def test_objects_end_when_their_time_has_come(s3, bucket):
+    for key in ("tmp/a", "tmp/tagged", "tmp/other tag", "kept", "tmp/large"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x" * (100 if "large" in key else 1), Tagging="keep=no" if "tagged" in key else "keep=yes" if "tag" in key else "")
+    put_rules(s3, bucket, rule(Filter={"And": {"Prefix": "tmp/", "ObjectSizeLessThan": 50, "Tags": [{"Key": "keep", "Value": "no"}]}}),
+              rule(ID="exact", Filter={"Prefix": "tmp/a"}))
+    eventually(lambda: keys(s3, bucket) == {"tmp/other tag", "kept", "tmp/large"})
+    time.sleep(DAY)
+    assert keys(s3, bucket) == {"tmp/other tag", "kept", "tmp/large"}
+
+
+def test_a_new_write_is_a_new_age(s3, bucket):
+    put_rules(s3, bucket, rule(4))
+    began = time.monotonic()
+    while time.monotonic() - began < 6 * DAY:  # longer than four days and what is rounded
+        s3.put_object(Bucket=bucket, Key="k", Body=str(time.monotonic()))
+        time.sleep(0.5)
+    assert keys(s3, bucket) == {"k"}
+    eventually(lambda: keys(s3, bucket) == set())
+
+
+def test_uploads_are_given_up(s3, bucket):
+    up = [s3.create_multipart_upload(Bucket=bucket, Key=k)["UploadId"] for k in ("u/1", "other")]
+    s3.upload_part(Bucket=bucket, Key="u/1", UploadId=up[0], PartNumber=1, Body=b"x" * 100)
+    put_rules(s3, bucket, {"ID": "r", "Filter": {"Prefix": "u/"}, "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}})
+    eventually(lambda: [u["Key"] for u in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])] == ["other"])
+
+
+def test_answers_tell_when(s3, bucket):
+    put_rules(s3, bucket, rule(100000, ID="the rule", Filter={"Prefix": "x"}))
+    eventually(lambda: "Expiration" in s3.put_object(Bucket=bucket, Key="x", Body=b"1"))
+    head = s3.head_object(Bucket=bucket, Key="x")
+    assert 'rule-id="the%20rule"' in head["Expiration"] and 'expiry-date="' in head["Expiration"]
+    ends = datetime.datetime.strptime(head["Expiration"].split('"')[1], "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=datetime.timezone.utc)
+    assert 0 <= (ends - head["LastModified"]).total_seconds() - 100000 * DAY <= DAY
+    s3.put_object(Bucket=bucket, Key="y", Body=b"1")
+    assert "Expiration" not in s3.get_object(Bucket=bucket, Key="y")
