@@ -2,6 +2,7 @@
 """Measures sluice against peers in the same run and prints a table of medians and ratios. `bench.py [NAME...] [--runs N] [--dir DIR] [--write FILE]`"""
 
 import argparse
+import functools
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import archives
+import etl
 import peers
 
 rows: list[tuple[str, str, str, str, str]] = []
@@ -368,9 +370,18 @@ def bench_hop(args, home):
         alone.clean()
 
 
+def with_table(run):
+    """A bench of another file, with what it needs of this one."""
+
+    @functools.wraps(run)
+    def bench(args, home):
+        run(args, home, row, spread, median)
+
+    return bench
+
+
 BENCHES = {"get": bench_get, "put-large": bench_put_large, "put-small": bench_put_small, "list": bench_list, "memory": bench_memory, "hop": bench_hop}
-BENCHES |= {name: lambda args, home, run=run: run(args, home, row, spread, median) for name, run in archives.BENCHES.items()}
-DOCS = {name: run.__doc__ for name, run in archives.BENCHES.items()}
+BENCHES |= {name: with_table(run) for name, run in (archives.BENCHES | etl.BENCHES).items()}
 
 
 def machine():
@@ -392,7 +403,7 @@ def main():
     args = p.parse_args()
     for name in args.names or BENCHES:
         home = Path(tempfile.mkdtemp(prefix="sluice-bench-", dir=args.dir))
-        print(f"--- {name}: {(BENCHES[name].__doc__ or DOCS[name]).splitlines()[0]}", flush=True)
+        print(f"--- {name}: {BENCHES[name].__doc__.splitlines()[0]}", flush=True)
         try:
             BENCHES[name](args, home)
         finally:

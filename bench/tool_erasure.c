@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "store/erasure.h"
+#include "store/source_chain.h"
 
 enum { STEP = 128 << 10 };
 
