@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# layers: who may include whom. base <- http <- store <- archive <- etl <- {s3api, target}, s3api <- gateway, {gateway, target} <- {cli, main.c},
+# layers: who may include whom. base <- http <- store <- {iam, archive} <- etl <- {s3api, target}, s3api <- gateway, {gateway, target} <- {cli, main.c},
 # and each third-party header has one owner.
 . "$(dirname "$0")/sources.sh"
 
@@ -10,13 +10,14 @@ allowed()
     core/base) echo '^base/' ;;
     core/http) echo '^(base|http)/' ;;
     core/store) echo '^(base|http|store)/' ;;
+    core/iam) echo '^(base|store|iam)/' ;;
     core/archive) echo '^(base|http|store|archive)/' ;;
     # of http and store only what a request, a body and a store are
-    s3api) echo "^(base/|$1/|archive/|etl/(door|each|through|view_conf)\.h|http/(message|url)\.h|store/(store|object|meta|buckets|bucket_conf|jobs|lifecycle|source_chain|verified)\.h)" ;;
+    s3api) echo "^(base/|$1/|archive/|iam/|etl/(door|each|through|view_conf)\.h|http/(message|url)\.h|store/(store|object|meta|buckets|bucket_conf|jobs|lifecycle|source_chain|verified)\.h)" ;;
     etl) echo '^(base|http|store|archive|etl)/' ;;
-    gateway) echo '^(base|http|store|archive|s3api|etl|gateway)/' ;;
+    gateway) echo '^(base|http|store|iam|archive|s3api|etl|gateway)/' ;;
     target) echo '^(base|http|store|archive|etl|target)/' ;;
-    cli) echo '^(base|http|store|archive|s3api|etl|gateway|target|cli)/' ;;
+    cli) echo '^(base|http|store|iam|archive|s3api|etl|gateway|target|cli)/' ;;
     *) echo '.' ;; # main.c, role*.c, tests, bench
     esac
 }
@@ -62,10 +63,10 @@ while IFS=: read -r f line include; do
 done < <(grep -nE '^[ 	]*#[ 	]*include[ 	]' -- "${files[@]}")
 
 # the same order for the libraries that CMake links
-for folder in core/base core/http core/store core/archive s3api etl gateway target cli; do
+for folder in core/base core/http core/store core/iam core/archive s3api etl gateway target cli; do
     [ -f "$folder/CMakeLists.txt" ] || continue
     may=$(allowed "$folder")
-    for lib in $(sed -n '/target_link_libraries/,/)/p' "$folder/CMakeLists.txt" | tr ' ()' '\n\n\n' | grep -xE 'base|http|store|archive|s3api|etl|gateway|target|cli'); do
+    for lib in $(sed -n '/target_link_libraries/,/)/p' "$folder/CMakeLists.txt" | tr ' ()' '\n\n\n' | grep -xE 'base|http|store|iam|archive|s3api|etl|gateway|target|cli'); do
         [ "$lib" = "${folder#core/}" ] || [[ $lib/ =~ $may || $may == *"$lib/"* ]] || complain "$folder/CMakeLists.txt: may not link $lib"
     done
 done
