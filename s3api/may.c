@@ -1,22 +1,276 @@
 #include "may.h"
 
+#include "base/clock.h"
 #include "s3api/auth.h"
+#include "s3api/copy_source.h"
+#include "s3api/transform.h"
 
-/* Who could sign is the owner, and the owner may do everything. */
+/* ---- who ---- */
+
+void s3_principal(struct s3_request *r)
+{
+    struct iam_principal *p = &r->principal;
+    char *id = arena_alloc(r->arena, sizeof(r->owner_id));
+
+    *p = (struct iam_principal){.kind = IAM_ANONYMOUS};
+    if (r->who->kind == AUTH_ANONYMOUS && !r->env->conf->auth_none)
+        return;
+    creds_owner_id(r->who->access_key, id);
+    p->kind = IAM_OWNER;
+    p->account = p->id = STR(IAM_ACCOUNT);
+    p->arn = STR(IAM_ACCOUNT_ARN);
+    p->canonical_id = str_n(id, sizeof(r->owner_id));
+}
+
+/* ---- what the bucket says ---- */
+
+const struct policy *bucket_policy_of(struct s3_request *r, const struct bucket *b, bool *broken)
+{
+    const struct bucket_doc *d =
+        r->env->confs ? bucket_conf_find(r->env->confs, r->arena, b->id.uid, STR("policy")) : NULL;
+
+    *broken = d && !d->parsed;
+    return d ? d->parsed : NULL;
+}
+
+struct access_block access_block_of(struct s3_request *r, const struct bucket *b)
+{
+    const struct bucket_doc *d =
+        r->env->confs ? bucket_conf_find(r->env->confs, r->arena, b->id.uid, STR("public-access-block")) : NULL;
+
+    if (!d)
+        return (struct access_block){0};
+    return d->parsed ? *(const struct access_block *)d->parsed : (struct access_block){true, true, true, true};
+}
+
+/* S3 User Guide: the owner can always get and change the policy, or could lock everybody out for good. */
+static bool is_of_policy(struct str action)
+{
+    return str_eq(action, STR("s3:PutBucketPolicy")) || str_eq(action, STR("s3:GetBucketPolicy")) ||
+           str_eq(action, STR("s3:DeleteBucketPolicy"));
+}
+
+static struct str resource(struct s3_request *r, const struct bucket *b, struct str key)
+{
+    if (key.n == 0)
+        return arena_printf(r->arena, "arn:aws:s3:::" STR_FMT, STR_ARG(b->id.name));
+    return arena_printf(r->arena, "arn:aws:s3:::" STR_FMT "/" STR_FMT, STR_ARG(b->id.name), STR_ARG(key));
+}
+
+static bool was_looked_up(const struct s3_request *r, const struct bucket *b, struct str key)
+{
+    for (unsigned i = 0; i < r->said.looked_count; i++)
+        if (r->said.looked[i].uid == b->id.uid && str_eq(r->said.looked[i].key, key))
+            return true;
+    return false;
+}
+
+static bool wants_tags(const struct policy *p, struct str action)
+{
+    return may_has_tags(action) && policy_asks(p, STR("s3:existingobjecttag/"));
+}
+
+/* A policy that wants tags nobody has read must not be answered by guessing. */
+static enum err ask_policy(struct may_ask *ask, const struct policy *p, enum policy_verdict *verdict)
+{
+    struct s3_request *r = ask->r;
+    const struct iam_request req = {.principal = &r->principal,
+                                    .action = ask->action,
+                                    .resource = resource(r, ask->bucket, ask->key),
+                                    .now_s = clock_wall_ns() / NS_PER_S,
+                                    .lookup = may_lookup,
+                                    .arg = ask};
+
+    if (ask->key.n && wants_tags(p, ask->action) && !was_looked_up(r, ask->bucket, ask->key))
+        return reply_error(r, ERR_ACCESS_DENIED,
+                           "The policy of the bucket decides by tags of objects, which this operation does not read.");
+    *verdict = policy_evaluate(p, &req);
+    return ERR_OK;
+}
+
+/* ---- the answer ---- */
+
+enum err s3_may_version(struct s3_request *r, struct str action, const struct bucket *b, struct str key,
+                        struct str version)
+{
+    struct may_ask ask = {r, action, b, key, version};
+    bool owner = r->principal.kind == IAM_OWNER, broken;
+    enum policy_verdict verdict = POLICY_SILENT;
+    const struct policy *p;
+    enum err e;
+
+    if (!b || (owner && is_of_policy(action)))
+        return owner ? ERR_OK : ERR_ACCESS_DENIED;
+    p = bucket_policy_of(r, b, &broken);
+    if (broken)
+        return reply_error(r, ERR_ACCESS_DENIED, "The policy of the bucket can't be read.");
+    if (p && (e = ask_policy(&ask, p, &verdict)) != ERR_OK)
+        return e;
+    if (verdict == POLICY_DENY)
+        return ERR_ACCESS_DENIED;
+    if (owner)
+        return ERR_OK;
+    if (verdict == POLICY_ALLOW && r->principal.kind == IAM_ANONYMOUS && access_block_of(r, b).restrict_buckets &&
+        policy_is_public(p))
+        verdict = POLICY_SILENT;
+    return verdict == POLICY_ALLOW ? ERR_OK : ERR_ACCESS_DENIED;
+}
+
 enum err s3_may(struct s3_request *r, struct str action, const struct bucket *b, struct str key)
 {
-    (void)action;
-    (void)b;
-    (void)key;
-    return r->who->kind != AUTH_ANONYMOUS || r->env->conf->auth_none ? ERR_OK : ERR_ACCESS_DENIED;
+    bool own = b == &r->bucket && str_eq(key, r->key);
+
+    return s3_may_version(r, action, b, key, own ? s3_query(r, STR("versionId")) : STR_NONE);
+}
+
+static bool is_put(struct str action)
+{
+    return str_eq(action, STR("s3:PutObject"));
+}
+
+bool s3_may_later(struct s3_request *r)
+{
+    const struct policy *p;
+    bool broken;
+
+    if (r->route->first != put_object_tagging || r->said.has_tags)
+        return false;
+    p = bucket_policy_of(r, &r->bucket, &broken);
+    return p && policy_asks(p, STR("s3:requestobjecttag"));
+}
+
+/* What a request wants besides: tags of what it writes, what GetObjectAttributes shows of an object. */
+static enum err may_besides(struct s3_request *r, struct str action, const struct bucket *b)
+{
+    enum err e = ERR_OK;
+
+    if (is_put(action) && s3_header(r, STR("x-amz-tagging")).n)
+        e = s3_may(r, STR("s3:PutObjectTagging"), b, r->key);
+    if (e == ERR_OK && r->route->first == get_object_attributes)
+        e = s3_may(r, r->subs & SUB(VERSION_ID) ? STR("s3:GetObjectVersion") : STR("s3:GetObject"), b, r->key);
+    return e;
+}
+
+/* Before anything of a body is read: whether it could be of any use. */
+static bool lets_in(struct s3_request *r, const struct bucket *b)
+{
+    bool broken;
+
+    return r->principal.kind == IAM_OWNER || (b && bucket_policy_of(r, b, &broken));
 }
 
 enum err s3_may_route(struct s3_request *r)
 {
     struct str action = route_permission(r->route, r->subs & SUB(VERSION_ID));
+    const struct bucket *b = r->level >= LEVEL_BUCKET && !(r->route->flags & ROUTE_NO_BUCKET) ? &r->bucket : NULL;
+    enum err e;
 
     if (action.n == 0) /* the operation asks by itself */
+        return lets_in(r, b) ? ERR_OK : ERR_ACCESS_DENIED;
+    if (s3_may_later(r))
         return ERR_OK;
-    return s3_may(r, action, r->level >= LEVEL_BUCKET && !(r->route->flags & ROUTE_NO_BUCKET) ? &r->bucket : NULL,
-                  r->key);
+    if ((e = s3_may(r, action, b, r->key)) != ERR_OK || (e = may_besides(r, action, b)) != ERR_OK)
+        return e;
+    if (r->principal.kind == IAM_ANONYMOUS && transform_wanted(r))
+        return reply_error(r, ERR_ACCESS_DENIED, "Only signed requests can be transformed.");
+    return ERR_OK;
+}
+
+/* Strangers do not learn which buckets there are, either. */
+static bool is_hidden(struct s3_request *r, enum err e)
+{
+    const struct bucket *b = r->looked_in ? r->looked_in : &r->bucket;
+
+    if (!r->route || r->route->flags & ROUTE_OPEN)
+        return false;
+    if (e == ERR_NO_SUCH_BUCKET || e == ERR_INVALID_BUCKET_NAME)
+        return r->principal.kind == IAM_ANONYMOUS;
+    return (e == ERR_NO_SUCH_KEY || e == ERR_NOT_FOUND || e == ERR_NO_SUCH_VERSION || e == ERR_NO_SUCH_MEMBER) &&
+           r->level == LEVEL_OBJECT && b->id.uid != 0 && s3_may(r, STR("s3:ListBucket"), b, STR("")) != ERR_OK;
+}
+
+enum err s3_may_hide(struct s3_request *r, enum err e)
+{
+    if (!is_hidden(r, e))
+        return e;
+    r->reply.message = STR_NONE;
+    r->reply.detail_count = 0;
+    return ERR_ACCESS_DENIED;
+}
+
+/* ---- tags of objects ---- */
+
+struct look_state {
+    struct obj_head_req req;
+    struct obj_head_res res;
+    struct bucket buckets[SAID_TAGS_MAX];
+    struct str keys[SAID_TAGS_MAX];
+    unsigned n;
+};
+
+static step_fn look_found;
+
+static void want(struct s3_request *r, struct look_state *l, struct str action, const struct bucket *b, struct str key)
+{
+    bool broken;
+    const struct policy *p = bucket_policy_of(r, b, &broken);
+
+    if (!p || !wants_tags(p, action) || l->n == SAID_TAGS_MAX)
+        return;
+    l->buckets[l->n] = *b;
+    l->keys[l->n++] = key;
+}
+
+/* A source that can't be found is told of by the operation. */
+static void want_source(struct s3_request *r, struct look_state *l)
+{
+    struct copy_source from;
+    struct bucket b;
+
+    if (r->route->must & SUB(COPY_SOURCE) &&
+        copy_source_parse(r->arena, s3_header(r, STR("x-amz-copy-source")), &from) == ERR_OK &&
+        buckets_find(r->env->buckets, r->arena, from.bucket, &b) == ERR_OK)
+        want(r, l, STR("s3:GetObject"), &b, from.key);
+}
+
+bool may_wants_look(struct s3_request *r)
+{
+    struct look_state *l;
+
+    if (r->level != LEVEL_OBJECT || !r->env->confs || !bucket_conf_any(r->env->confs, STR("policy")))
+        return false;
+    l = ARENA_NEW(r->arena, struct look_state);
+    want(r, l, route_permission(r->route, r->subs & SUB(VERSION_ID)), &r->bucket, r->key);
+    want_source(r, l);
+    r->state = l; /* until the operation's own takes its place */
+    return l->n > 0;
+}
+
+enum step_next may_look(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct look_state *l = r->state;
+    unsigned i = r->said.looked_count;
+
+    if (i == l->n)
+        return op_go(op, request_may);
+    l->req = (struct obj_head_req){.arena = r->arena, .bucket = l->buckets[i].id, .key = l->keys[i], .cond = COND_INIT};
+    store_obj_head(r->env->store, &l->req, &l->res, op_try(op, look_found));
+    return STEP_WAIT;
+}
+
+static enum step_next look_found(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct look_state *l = r->state;
+    unsigned i = r->said.looked_count;
+    enum err e = op->call.err;
+
+    if (e != ERR_OK && e != ERR_NO_SUCH_KEY && e != ERR_NOT_FOUND)
+        return op_fail(op, e);
+    r->said.looked[i].uid = l->buckets[i].id.uid;
+    r->said.looked[i].key = l->keys[i];
+    r->said.looked[i].tags = e == ERR_OK ? l->res.info.tags : STR("");
+    r->said.looked_count++;
+    return op_go(op, may_look);
 }

@@ -167,6 +167,7 @@ enum err objreq_copy_source(struct s3_request *r, struct objreq_source *out)
         return e;
     }
     out->key = from.key;
+    r->looked_in = &out->bucket;
     creds_owner_id(out->bucket.owner, id);
     if (owner.p && !str_eq(owner, str_n(id, sizeof(id))))
         return ERR_ACCESS_DENIED;

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
+#include "s3api/may.h"
 #include "s3api/member.h"
 #include "s3api/objreq.h"
 
@@ -57,6 +58,17 @@ static enum step_next copy_looked(struct op *op)
     return copy_found(op);
 }
 
+/* S3 API: CopyObject, "Permissions": tags are not read or written by the way. */
+static enum err copy_may_tags(struct s3_request *r, const struct copy_state *c)
+{
+    enum err e;
+
+    if (c->replace_tags || c->head_res.info.tags.n == 0)
+        return ERR_OK;
+    e = s3_may(r, STR("s3:GetObjectTagging"), &c->source.bucket, c->source.key);
+    return e == ERR_OK ? s3_may(r, STR("s3:PutObjectTagging"), &r->bucket, r->key) : e;
+}
+
 static enum step_next copy_found(struct op *op)
 {
     struct s3_request *r = S3(op);
@@ -72,6 +84,8 @@ static enum step_next copy_found(struct op *op)
                                        "The specified copy source is larger than the maximum allowable size for a copy "
                                        "source: %llu",
                                        (unsigned long long)PUT_SIZE_MAX));
+    if ((e = copy_may_tags(r, c)) != ERR_OK)
+        return op_fail(op, e);
     if (!c->replace_attrs)
         copy_keep_attrs(r, c);
     copy_pin(c);

@@ -133,8 +133,8 @@ static enum err parse_item(struct s3_request *r, const struct xml_doc *doc, cons
     item->version = xml_child_text(doc, n, STR("VersionId"));
     item->err = name_check_key(key);
     if (item->err == ERR_OK)
-        item->err =
-            s3_may(r, item->version.n ? STR("s3:DeleteObjectVersion") : STR("s3:DeleteObject"), &r->bucket, key);
+        item->err = s3_may_version(r, item->version.n ? STR("s3:DeleteObjectVersion") : STR("s3:DeleteObject"),
+                                   &r->bucket, key, item->version.n ? item->version : STR_NONE);
     if (item->err == ERR_OK && item->version.n && !str_eq(item->version, STR("null")))
         item->err = ERR_NO_SUCH_VERSION;
     /* Conditions of directory buckets: not to be ignored, or more is deleted than was meant. */

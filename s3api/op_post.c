@@ -109,8 +109,7 @@ static enum step_next post_parsed(struct op *op)
     struct post_state *p = r->state;
     enum err e;
 
-    if ((e = fill_in(r, p)) != ERR_OK || (e = post_who(r, p)) != ERR_OK ||
-        (e = s3_may(r, STR("s3:PutObject"), &r->bucket, r->key)) != ERR_OK || (e = post_put(r, p)) != ERR_OK)
+    if ((e = fill_in(r, p)) != ERR_OK || (e = post_who(r, p)) != ERR_OK || (e = post_put(r, p)) != ERR_OK)
         return op_fail(op, e);
     if (!member_possible(r, &r->bucket, r->key))
         return op_go(op, post_store);
@@ -319,6 +318,7 @@ static enum err post_who(struct s3_request *r, struct post_state *p)
         }
         r->access_key = r->who->access_key;
     }
+    s3_principal(r);
     return a.policy.p ? check_policy(r, p, a.policy) : ERR_OK;
 }
 
@@ -400,6 +400,20 @@ static enum err check_as_put(struct s3_request *r, struct post_state *p)
     return e;
 }
 
+/* Policies are asked about what the fields say. */
+static enum err post_may(struct s3_request *r, struct post_state *p)
+{
+    enum err e;
+
+    r->said.form = &p->as_put;
+    r->said.has_tags = true;
+    r->said.tags = p->put.info.tags;
+    e = s3_may(r, STR("s3:PutObject"), &r->bucket, r->key);
+    if (e == ERR_OK && p->put.info.tags.n)
+        e = s3_may(r, STR("s3:PutObjectTagging"), &r->bucket, r->key);
+    return e;
+}
+
 static enum err post_put(struct s3_request *r, struct post_state *p)
 {
     enum err e;
@@ -408,7 +422,8 @@ static enum err post_put(struct s3_request *r, struct post_state *p)
     p->put.size_max = p->limits.max < PUT_SIZE_MAX ? p->limits.max : PUT_SIZE_MAX;
     p->file = form_file(r->env->loop, p->boundary, str_skip(buf_str(&p->begun), p->form.file_at), r->http->body,
                         p->limits.min);
-    if ((e = make_headers(r, p)) != ERR_OK || (e = check_as_put(r, p)) != ERR_OK || (e = read_tagging(r, p)) != ERR_OK)
+    if ((e = make_headers(r, p)) != ERR_OK || (e = check_as_put(r, p)) != ERR_OK ||
+        (e = read_tagging(r, p)) != ERR_OK || (e = post_may(r, p)) != ERR_OK)
         return e;
     p->put.body = p->body.source;
     p->put.check = &p->body.check;

@@ -1,4 +1,5 @@
 /* The tags of an object. They are a part of its record: to change them is to copy it onto itself, without its content. */
+#include "s3api/may.h"
 #include "s3api/objreq.h"
 #include "s3api/settings.h"
 #include "s3api/tags.h"
@@ -108,6 +109,12 @@ static enum step_next retag_parse(struct op *op)
     if (e != ERR_OK)
         return op_fail(op, s.why[0] ? reply_error(r, e, "%s", s.why) : e);
     t->req.info.tags = tags_encode(r->arena, tags, n);
+    if (s3_may_later(r)) {
+        r->said.has_tags = true;
+        r->said.tags = t->req.info.tags;
+        if ((e = s3_may_route(r)) != ERR_OK)
+            return op_fail(op, e);
+    }
     return op_go(op, retag_copy);
 }
 

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "s3api/account.h"
 #include "s3api/checksum.h"
+#include "s3api/may.h"
 #include "s3api/request.h"
 
 static void xml_release(void *arg)
@@ -179,6 +180,7 @@ static void become_error(struct s3_request *r, enum err e)
 
     source_close(p->body);
     p->body = NULL;
+    e = s3_may_hide(r, e);
     if (!p->keep_headers)
         p->header_count = 0;
     p->status = p->error_status ? p->error_status : err_status(e);

@@ -9,6 +9,7 @@
 #ifndef SLUICE_S3API_REQUEST_H
 #define SLUICE_S3API_REQUEST_H
 
+#include "iam/policy.h"
 #include "s3api/reply.h"
 #include "s3api/route.h"
 #include "s3api/s3api.h"
@@ -17,14 +18,29 @@
 struct identity; /* auth.h */
 struct auth_failure;
 
+/* What policies are told of a request besides its head. */
+enum { SAID_TAGS_MAX = 2 };
+struct s3_said {
+    const struct http_req *form; /* PostObject: the fields as headers of a PUT; NULL: the request's own count */
+    bool has_tags;               /* `tags` instead of x-amz-tagging */
+    struct str tags;             /* canonical: that the object shall have */
+    struct {                     /* that objects have: looked up before anybody is asked */
+        uint64_t uid;
+        struct str key, tags;
+    } looked[SAID_TAGS_MAX];
+    unsigned looked_count;
+};
+
 struct s3_request {
     struct op op;
     struct http_req *http;
     struct arena *arena; /* == http->arena */
     const struct s3api_env *env;
 
-    struct identity *who;  /* filled before the first step */
-    struct str access_key; /* of `who`; may be empty when everybody is served as the owner */
+    struct identity *who;           /* filled before the first step */
+    struct str access_key;          /* of `who`; may be empty when everybody is served as the owner */
+    struct iam_principal principal; /* `who`, as policies name them */
+    struct s3_said said;
 
     const struct route *route; /* NULL until routed */
     enum s3_level level;
@@ -33,9 +49,10 @@ struct s3_request {
     bool bucket_from_host; /* virtual-host style */
     struct query_param *query;
     size_t query_count;
-    uint64_t subs;        /* set of SUB() */
-    struct bucket bucket; /* filled before the first step at bucket and object level (not for CreateBucket) */
-    char owner_id[64];    /* of the bucket; at service level of the caller */
+    uint64_t subs;                  /* set of SUB() */
+    struct bucket bucket;           /* filled before the first step at bucket and object level (not for CreateBucket) */
+    char owner_id[64];              /* of the bucket; at service level of the caller */
+    const struct bucket *looked_in; /* where a key is missing when one is; NULL: `bucket` */
 
     void *state; /* the operation's own, made by its first step with ARENA_NEW */
     struct s3_reply reply;

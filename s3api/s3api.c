@@ -106,7 +106,8 @@ static enum step_next request_who(struct op *op)
         return op_fail(op, e);
     }
     r->access_key = r->who->access_key;
-    if (r->who->kind == AUTH_ANONYMOUS && !r->env->conf->auth_none)
+    s3_principal(r);
+    if (r->principal.kind == IAM_ANONYMOUS && (route_err != ERR_OK || !r->route->first))
         return op_fail(op, ERR_ACCESS_DENIED);
     creds_owner_id(r->access_key, r->owner_id);
     return route_err == ERR_OK ? op_go(op, request_route) : op_fail(op, explain_route(r, route_err, clash));
@@ -168,12 +169,19 @@ static enum step_next request_bucket_known(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct str expected = s3_header(r, STR("x-amz-expected-bucket-owner"));
-    enum err e;
 
     creds_owner_id(r->bucket.owner, r->owner_id);
     if (expected.p && !str_eq(expected, s3_owner(r)))
         return op_fail(op, ERR_ACCESS_DENIED);
-    if ((e = s3_may_route(r)) != ERR_OK)
+    return may_wants_look(r) ? op_go(op, may_look) : op_go(op, request_may);
+}
+
+enum step_next request_may(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    enum err e = s3_may_route(r);
+
+    if (e != ERR_OK)
         return op_fail(op, e);
     return member_guarded(r) ? op_go(op, member_guard) : op_go_named(op, r->route->first, "first");
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "iam/policy.h"
 #include "s3api/route.h"
 #include "s3api/xml.h"
 #include "store/lifecycle.h"
@@ -90,9 +91,8 @@ static const struct setting settings[] = {
      .own = true, .document_max = 512 << 10},
     {SUB(OBJECT_LOCK), {"object-lock", 11}, .absent = ERR_NO_SUCH_OBJECT_LOCK, .fixed = true},
     {SUB(OWNERSHIP), {"ownership", 9}, .absent = ERR_NO_SUCH_OWNERSHIP, .fixed = true},
-    {SUB(POLICY), {"policy", 6}, .absent = ERR_NO_SUCH_POLICY, .fixed = true},
-    {SUB(POLICY_STATUS), {"policy", 6}, .absent = ERR_NO_SUCH_POLICY, .fixed = true},
-    {SUB(PUBLIC_ACCESS_BLOCK), {"public-access-block", 19}, .absent = ERR_NO_SUCH_PUBLIC_ACCESS_BLOCK, .fixed = true},
+    {SUB(PUBLIC_ACCESS_BLOCK), {"public-access-block", 19}, {"PublicAccessBlockConfiguration", 30}, access_block_read,
+     ERR_NO_SUCH_PUBLIC_ACCESS_BLOCK, .document_max = SMALL_MAX},
     {SUB(REPLICATION), {"replication", 11}, .absent = ERR_NO_SUCH_REPLICATION, .fixed = true},
     {SUB(WEBSITE), {"website", 7}, .absent = ERR_NO_SUCH_WEBSITE, .fixed = true},
 };
@@ -157,8 +157,25 @@ static const void *lifecycle_kept(struct arena *arena, struct str text)
     return read_kept(setting_find(SUB(LIFECYCLE)), arena, text);
 }
 
+static const void *access_block_kept(struct arena *arena, struct str text)
+{
+    return read_kept(setting_find(SUB(PUBLIC_ACCESS_BLOCK)), arena, text);
+}
+
+static const void *policy_kept(struct arena *arena, struct str text)
+{
+    char why[POLICY_WHY_MAX] = "";
+    struct policy *p = NULL;
+
+    if (policy_read(arena, text, POLICY_RESOURCE, &p, why) != ERR_OK)
+        log_error(STR_NONE, "policy of a bucket can't be read: nobody is let in", "why=%s", log_quote(str_z(why)));
+    return p;
+}
+
 const struct bucket_doc_kind s3_doc_kinds[] = {
     {{"cors", 4}, cors_kept},
     {{"lifecycle", 9}, lifecycle_kept},
+    {{"policy", 6}, policy_kept},
+    {{"public-access-block", 19}, access_block_kept},
 };
 const size_t s3_doc_kind_count = sizeof(s3_doc_kinds) / sizeof(s3_doc_kinds[0]);

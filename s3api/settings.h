@@ -48,6 +48,7 @@ extern const size_t s3_doc_kind_count;
 
 /* ---- readers ---- */
 
+enum err access_block_read(struct setting_read *s);
 enum err cors_read(struct setting_read *s);
 enum err lifecycle_setting_read(struct setting_read *s);
 enum err bucket_tags_read(struct setting_read *s);

@@ -369,6 +369,7 @@ static void on_handshake(struct io *io, void *owner)
 
     switch (tls_handshake(c->stream.tls)) {
     case TLS_OK:
+        c->req.tls_version = tls_version(c->stream.tls);
         conn_next(c);
         break;
     case TLS_WANT_READ:

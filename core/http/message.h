@@ -34,6 +34,7 @@ struct http_req {
     bool has_query;                    /* there was a '?' */
     int minor_version;                 /* HTTP/1.x */
     bool secure;                       /* came over TLS */
+    const char *tls_version;           /* "1.3"; NULL without */
     const struct http_header *headers; /* all, in order, duplicates kept; Host, Content-Length, Expect, ... included */
     size_t header_count;
     struct str host; /* value of Host or the absolute form's authority */

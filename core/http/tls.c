@@ -159,6 +159,11 @@ struct tls_stream *tls_stream_new(struct tls_context *t, int fd)
     return s;
 }
 
+const char *tls_version(const struct tls_stream *s)
+{
+    return SSL_version(s->ssl) == TLS1_3_VERSION ? "1.3" : "1.2"; /* older ones are refused */
+}
+
 /* ---- the connecting side ---- */
 
 static void set_client_options(SSL_CTX *ctx)

@@ -44,6 +44,8 @@ struct tls_stream *tls_stream_connect(struct tls_client *t, int fd, const char *
 const char *tls_stream_trouble(const struct tls_stream *s);
 /* Advances the handshake. */
 enum tls_want tls_handshake(struct tls_stream *s);
+/* After the handshake: "1.3". Static. */
+const char *tls_version(const struct tls_stream *s);
 /* Up to len bytes; *n > 0 with TLS_OK. TLS_CLOSED: clean end. */
 enum tls_want tls_read(struct tls_stream *s, void *buf, size_t len, size_t *n);
 enum tls_want tls_write(struct tls_stream *s, const void *buf, size_t len, size_t *n);

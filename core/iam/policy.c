@@ -183,10 +183,13 @@ enum policy_verdict policy_evaluate(const struct policy *p, const struct iam_req
 
 /* ---- what a policy looks at ---- */
 
-static bool glob_asks(const struct glob *g, struct str prefix)
+/* Calls `fn` with each key until it says true. */
+typedef bool key_fn(void *arg, struct str key);
+
+static bool glob_keys(const struct glob *g, key_fn *fn, void *arg)
 {
     for (unsigned i = 0; i < g->variable_count; i++)
-        if (str_starts(g->variables[i].key, prefix))
+        if (fn(arg, g->variables[i].key))
             return true;
     return false;
 }
@@ -196,31 +199,59 @@ static bool has_globs(const struct cond *c)
     return c->type == COND_STRING || c->type == COND_STRING_CASE || c->type == COND_LIKE || c->type == COND_ARN;
 }
 
-static bool cond_asks(const struct cond *c, struct str prefix)
+static bool cond_keys(const struct cond *c, key_fn *fn, void *arg)
 {
-    if (str_starts(c->key, prefix))
+    if (fn(arg, c->key))
         return true;
     for (unsigned i = 0; has_globs(c) && i < c->n; i++)
-        if (glob_asks(&c->values[i].glob, prefix))
+        if (glob_keys(&c->values[i].glob, fn, arg))
             return true;
     return false;
 }
 
-static bool statement_asks(const struct statement *s, struct str prefix)
+static bool policy_keys(const struct policy *p, key_fn *fn, void *arg)
 {
-    for (unsigned i = 0; i < s->cond_count; i++)
-        if (cond_asks(&s->conds[i], prefix))
-            return true;
-    for (unsigned i = 0; i < s->resources.n; i++)
-        if (glob_asks(&s->resources.items[i], prefix))
-            return true;
+    for (unsigned i = 0; i < p->n; i++) {
+        const struct statement *s = &p->statements[i];
+        for (unsigned k = 0; k < s->cond_count; k++)
+            if (cond_keys(&s->conds[k], fn, arg))
+                return true;
+        for (unsigned k = 0; k < s->resources.n; k++)
+            if (glob_keys(&s->resources.items[k], fn, arg))
+                return true;
+    }
     return false;
+}
+
+static bool starts_so(void *prefix, struct str key)
+{
+    return str_starts(key, *(struct str *)prefix);
 }
 
 bool policy_asks(const struct policy *p, struct str key_prefix)
 {
-    for (unsigned i = 0; i < p->n; i++)
-        if (statement_asks(&p->statements[i], key_prefix))
-            return true;
+    return policy_keys(p, starts_so, &key_prefix);
+}
+
+struct unknown {
+    bool (*knows)(struct str key);
+    struct str key;
+};
+
+static bool is_unknown(void *arg, struct str key)
+{
+    struct unknown *u = arg;
+
+    u->key = key;
+    return !u->knows(key);
+}
+
+bool policy_keys_known(const struct policy *p, bool (*knows)(struct str key), struct str *unknown)
+{
+    struct unknown u = {knows, STR_NONE};
+
+    if (!policy_keys(p, is_unknown, &u))
+        return true;
+    *unknown = u.key;
     return false;
 }

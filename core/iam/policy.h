@@ -37,6 +37,10 @@ MUST_USE enum err policy_read(struct arena *a, struct str json, enum policy_kind
 /* Whether each action is one of the service ("s3") and each resource can be `root` ("arn:aws:s3:::bucket") or something below it. */
 MUST_USE enum err policy_within(const struct policy *p, struct str service, struct str root, char why[POLICY_WHY_MAX]);
 
+/* The account that everybody here belongs to. There is one, so what it is called says nothing. */
+#define IAM_ACCOUNT     "000000000000"
+#define IAM_ACCOUNT_ARN "arn:aws:iam::" IAM_ACCOUNT ":root"
+
 enum iam_principal_kind {
     IAM_ANONYMOUS, /* only "*" means it */
     IAM_OWNER,     /* the account itself: its root credentials */
@@ -79,6 +83,8 @@ enum policy_verdict policy_evaluate(const struct policy *p, const struct iam_req
 
 /* Whether a condition or variable needs a key that begins so (small letters): "s3:existingobjecttag/". */
 bool policy_asks(const struct policy *p, struct str key_prefix);
+/* Whether `knows` every key that it asks for; else *unknown is one. */
+bool policy_keys_known(const struct policy *p, bool (*knows)(struct str key), struct str *unknown);
 /* S3's meaning: allows everybody something, without a condition that only fixed senders fulfil. */
 bool policy_is_public(const struct policy *p);
 
