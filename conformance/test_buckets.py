@@ -135,8 +135,6 @@ def test_configuration_reads_say_that_there_is_none(s3, bucket):
 def test_unbuilt_operations_say_so_and_touch_nothing(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"v")
     for call, args in [
-        ("put_bucket_policy", {"Policy": "{}"}),
-        ("delete_bucket_policy", {}),
         ("get_bucket_analytics_configuration", {"Id": "x"}),
         ("put_object_retention", {"Key": "k", "Retention": {"Mode": "GOVERNANCE", "RetainUntilDate": "2030-01-01"}}),
         ("get_object_torrent", {"Key": "k"}),

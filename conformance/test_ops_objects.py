@@ -135,8 +135,6 @@ def test_tags_are_counted_and_checked(s3, bucket):
 @pytest.mark.parametrize(
     "extra",
     [
-        {"ACL": "public-read"},
-        {"GrantRead": "id=1"},
         {"ServerSideEncryption": "AES256"},
         {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": datetime.datetime(2040, 1, 1)},
     ],
@@ -150,6 +148,10 @@ def test_unsupported_headers_are_named(s3, bucket, extra):
 def test_private_acl_is_accepted(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="private")
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="bucket-owner-full-control")
+    with refused(400, "AccessControlListNotSupported"):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="public-read")
+    with refused(400, "InvalidArgument"):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x", GrantRead="id=1")
     with refused(400, "InvalidArgument"):
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="nonsense")
 

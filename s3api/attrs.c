@@ -127,7 +127,7 @@ static enum err keep_user_metadata(struct collector *c)
     return ERR_OK;
 }
 
-static enum err size_check(const struct object_info *info)
+enum err attrs_fit(const struct object_info *info)
 {
     size_t total = info->tags.n;
 
@@ -148,7 +148,7 @@ enum err attrs_collect(const struct http_req *req, struct object_info *info)
         return e;
     info->attrs = c.attrs;
     info->attr_count = c.count;
-    return size_check(info);
+    return attrs_fit(info);
 }
 
 enum err attrs_collect_tags(const struct http_req *req, struct object_info *info)
@@ -164,5 +164,5 @@ enum err attrs_collect_tags(const struct http_req *req, struct object_info *info
     if ((e = tags_parse(req->arena, text, tags, &n)) != ERR_OK)
         return e;
     info->tags = tags_encode(req->arena, tags, n);
-    return size_check(info);
+    return attrs_fit(info);
 }

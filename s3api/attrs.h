@@ -17,6 +17,8 @@
  * "aws-chunked" tokens: they describe the upload, not the object. The storage class STANDARD is not kept, it is the
  * default. */
 MUST_USE enum err attrs_collect(const struct http_req *req, struct object_info *info);
+/* Not more than an object can keep, all together. */
+MUST_USE enum err attrs_fit(const struct object_info *info);
 /* Fills info->tags from x-amz-tagging; empty without the header. */
 MUST_USE enum err attrs_collect_tags(const struct http_req *req, struct object_info *info);
 

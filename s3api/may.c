@@ -1,8 +1,10 @@
 #include "may.h"
 
 #include "base/clock.h"
+#include "s3api/acl.h"
 #include "s3api/auth.h"
 #include "s3api/copy_source.h"
+#include "s3api/objreq.h"
 #include "s3api/transform.h"
 
 /* ---- who ---- */
@@ -88,6 +90,29 @@ static enum err ask_policy(struct may_ask *ask, const struct policy *p, enum pol
     return ERR_OK;
 }
 
+static bool object_acl(struct s3_request *r, const struct bucket *b, struct str key, struct acl *out)
+{
+    for (unsigned i = 0; i < r->said.looked_count; i++)
+        if (r->said.looked[i].uid == b->id.uid && str_eq(r->said.looked[i].key, key))
+            return r->said.looked[i].acl.n && acl_parse(r->arena, r->said.looked[i].acl, out);
+    return false;
+}
+
+static bool acl_lets(const struct may_ask *ask)
+{
+    struct s3_request *r = ask->r;
+    bool ignore;
+    struct acl acl;
+
+    if (!acl_enabled(r, ask->bucket))
+        return false;
+    ignore = access_block_of(r, ask->bucket).ignore_acls;
+    if (acl_of_bucket(r, ask->bucket, &acl) && acl_allows(&acl, &r->principal, ask->action, false, ignore))
+        return true;
+    return ask->key.n && acl_knows(ask->action) && object_acl(r, ask->bucket, ask->key, &acl) &&
+           acl_allows(&acl, &r->principal, ask->action, true, ignore);
+}
+
 /* ---- the answer ---- */
 
 enum err s3_may_version(struct s3_request *r, struct str action, const struct bucket *b, struct str key,
@@ -113,7 +138,7 @@ enum err s3_may_version(struct s3_request *r, struct str action, const struct bu
     if (verdict == POLICY_ALLOW && r->principal.kind == IAM_ANONYMOUS && access_block_of(r, b).restrict_buckets &&
         policy_is_public(p))
         verdict = POLICY_SILENT;
-    return verdict == POLICY_ALLOW ? ERR_OK : ERR_ACCESS_DENIED;
+    return verdict == POLICY_ALLOW || acl_lets(&ask) ? ERR_OK : ERR_ACCESS_DENIED;
 }
 
 enum err s3_may(struct s3_request *r, struct str action, const struct bucket *b, struct str key)
@@ -156,7 +181,17 @@ static bool lets_in(struct s3_request *r, const struct bucket *b)
 {
     bool broken;
 
-    return r->principal.kind == IAM_OWNER || (b && bucket_policy_of(r, b, &broken));
+    return r->principal.kind == IAM_OWNER || (b && (bucket_policy_of(r, b, &broken) || acl_enabled(r, b)));
+}
+
+/* No list can allow what is not there: who may list the bucket may know that. */
+static enum err told_missing(struct s3_request *r, enum err e)
+{
+    for (unsigned i = 0; i < r->said.looked_count; i++)
+        if (e == ERR_ACCESS_DENIED && r->said.looked[i].missing && r->said.looked[i].uid == r->bucket.id.uid &&
+            str_eq(r->said.looked[i].key, r->key) && s3_may(r, STR("s3:ListBucket"), &r->bucket, STR("")) == ERR_OK)
+            return objreq_fail(r, ERR_NO_SUCH_KEY, r->key, NULL);
+    return e;
 }
 
 enum err s3_may_route(struct s3_request *r)
@@ -170,7 +205,7 @@ enum err s3_may_route(struct s3_request *r)
     if (s3_may_later(r))
         return ERR_OK;
     if ((e = s3_may(r, action, b, r->key)) != ERR_OK || (e = may_besides(r, action, b)) != ERR_OK)
-        return e;
+        return told_missing(r, e);
     if (r->principal.kind == IAM_ANONYMOUS && transform_wanted(r))
         return reply_error(r, ERR_ACCESS_DENIED, "Only signed requests can be transformed.");
     return ERR_OK;
@@ -198,7 +233,7 @@ enum err s3_may_hide(struct s3_request *r, enum err e)
     return ERR_ACCESS_DENIED;
 }
 
-/* ---- tags of objects ---- */
+/* ---- tags and lists of objects ---- */
 
 struct look_state {
     struct obj_head_req req;
@@ -214,8 +249,10 @@ static void want(struct s3_request *r, struct look_state *l, struct str action, 
 {
     bool broken;
     const struct policy *p = bucket_policy_of(r, b, &broken);
+    bool tags = p && wants_tags(p, action);
+    bool acl = r->principal.kind != IAM_OWNER && acl_knows(action) && acl_enabled(r, b);
 
-    if (!p || !wants_tags(p, action) || l->n == SAID_TAGS_MAX)
+    if ((!tags && !acl) || l->n == SAID_TAGS_MAX)
         return;
     l->buckets[l->n] = *b;
     l->keys[l->n++] = key;
@@ -237,7 +274,8 @@ bool may_wants_look(struct s3_request *r)
 {
     struct look_state *l;
 
-    if (r->level != LEVEL_OBJECT || !r->env->confs || !bucket_conf_any(r->env->confs, STR("policy")))
+    if (r->level != LEVEL_OBJECT || !r->env->confs ||
+        (!bucket_conf_any(r->env->confs, STR("policy")) && !bucket_conf_any(r->env->confs, STR("ownership"))))
         return false;
     l = ARENA_NEW(r->arena, struct look_state);
     want(r, l, route_permission(r->route, r->subs & SUB(VERSION_ID)), &r->bucket, r->key);
@@ -270,7 +308,9 @@ static enum step_next look_found(struct op *op)
         return op_fail(op, e);
     r->said.looked[i].uid = l->buckets[i].id.uid;
     r->said.looked[i].key = l->keys[i];
+    r->said.looked[i].missing = e != ERR_OK;
     r->said.looked[i].tags = e == ERR_OK ? l->res.info.tags : STR("");
+    r->said.looked[i].acl = e == ERR_OK ? object_attr(&l->res.info, ACL_ATTR) : STR("");
     r->said.looked_count++;
     return op_go(op, may_look);
 }

@@ -13,17 +13,11 @@ static const struct {
     {{"x-amz-server-side-encryption", 28}, true},
     {{"x-amz-copy-source-server-side-encryption", 40}, true},
     {{"x-amz-object-lock-", 18}, true},
-    {{"x-amz-grant-", 12}, true},
     {{"x-amz-write-offset-bytes", 24}, false},
     {{"x-amz-if-match-last-modified-time", 33}, false},
     {{"x-amz-if-match-size", 19}, false},
     {{"x-amz-if-match-initiated-time", 29}, false},
     {{"x-amz-mfa", 9}, false},
-};
-
-static const struct str other_acls[] = {
-    {"public-read", 11},   {"public-read-write", 17}, {"authenticated-read", 18},
-    {"aws-exec-read", 13}, {"bucket-owner-read", 17},
 };
 
 static enum err not_implemented(struct s3_request *r, struct str header)
@@ -34,16 +28,21 @@ static enum err not_implemented(struct s3_request *r, struct str header)
                        STR_ARG(header));
 }
 
-static enum err check_acl(struct s3_request *r, struct str acl)
+/* These look at them: acl_collect(). Others would ignore them. */
+static bool takes_acl(const struct s3_request *r)
 {
-    if (str_eq(acl, STR("private")) || str_eq(acl, STR("bucket-owner-full-control")))
+    step_fn *first = r->route->first;
+
+    return first == put_object || first == copy_object || first == create_multipart_upload || first == post_object ||
+           first == create_bucket;
+}
+
+static enum err check_acl(struct s3_request *r, const struct http_header *h)
+{
+    if (takes_acl(r) || (str_eq(h->name, STR("x-amz-acl")) &&
+                         (str_eq(h->value, STR("private")) || str_eq(h->value, STR("bucket-owner-full-control")))))
         return ERR_OK;
-    for (size_t i = 0; i < sizeof(other_acls) / sizeof(other_acls[0]); i++)
-        if (str_eq(acl, other_acls[i]))
-            return not_implemented(r, STR("x-amz-acl"));
-    reply_detail(r, STR("ArgumentName"), STR("x-amz-acl"));
-    reply_detail(r, STR("ArgumentValue"), acl);
-    return reply_error(r, ERR_INVALID_ARGUMENT, "The canned ACL is not valid");
+    return not_implemented(r, h->name);
 }
 
 static bool is_append(const struct s3_request *r, struct str header)
@@ -62,8 +61,8 @@ enum err objreq_refuse_unsupported(struct s3_request *r)
         const struct http_header *h = &r->http->headers[i];
         if (!str_starts(h->name, amz))
             continue;
-        if (str_eq(h->name, STR("x-amz-acl"))) {
-            enum err e = check_acl(r, h->value);
+        if (str_eq(h->name, STR("x-amz-acl")) || str_starts(h->name, STR("x-amz-grant-"))) {
+            enum err e = check_acl(r, h);
             if (e != ERR_OK)
                 return e;
         }

@@ -2,6 +2,7 @@
  * bytes; where it can't (objects of several copies, of a remote bucket) the object is written anew, in one commit, too. */
 #include "s3api/append.h"
 
+#include "s3api/acl.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
 #include "s3api/objreq.h"
@@ -58,6 +59,8 @@ static enum err check_nothing_else(struct s3_request *r, const struct append_sta
 {
     for (uint32_t i = 0; i < a->put.info.attr_count; i++) {
         struct str name = a->put.info.attrs[i].name;
+        if (str_eq(name, ACL_ATTR))
+            return reply_error(r, ERR_INVALID_REQUEST, "An append keeps the object's access control list.");
         if (str_starts(name, STR("x-amz-meta-")) || str_eq(name, STR("x-amz-website-redirect-location")))
             return reply_error(r, ERR_INVALID_REQUEST,
                                "An append keeps the object's metadata: " STR_FMT " can't be given.", STR_ARG(name));
@@ -277,7 +280,8 @@ static enum err append_parse(struct s3_request *r, struct append_state *a)
         .arena = r->arena, .bucket = r->bucket.id, .key = r->key, .cond = COND_INIT, .size_max = OBJECT_SIZE_MAX};
     if ((e = objreq_check_length(r)) != ERR_OK || (e = objreq_refuse_unsupported(r)) != ERR_OK ||
         (e = attrs_collect(r->http, &a->put.info)) != ERR_OK ||
-        (e = attrs_collect_tags(r->http, &a->put.info)) != ERR_OK)
+        (e = attrs_collect_tags(r->http, &a->put.info)) != ERR_OK ||
+        (e = acl_collect(r, r->http, &a->put.info)) != ERR_OK)
         return e;
     cond_parse_write(r->http, &a->cond);
     return objreq_body_open(r, &a->body, PUT_SIZE_MAX);

@@ -1,5 +1,6 @@
 /* ListBuckets, CreateBucket, HeadBucket, DeleteBucket. */
 #include "etl/view_conf.h"
+#include "s3api/acl.h"
 #include "s3api/objreq.h"
 #include "s3api/request.h"
 #include "s3api/token.h"
@@ -115,24 +116,50 @@ struct create_op {
     struct bucket_create_req req;
     struct bucket_create_res res;
     bool says_redundancy, members;
+    struct str ownership, acl; /* documents that it gets; p == NULL: none */
+    struct bucket_conf_put_req conf;
+    struct bucket_conf_put_res written;
 };
 
-static step_fn create_parse, create_record, create_done;
+static step_fn create_parse, create_record, create_done, create_ownership, create_acl;
 
 /* What a bucket would have to be and isn't is refused rather than forgotten. */
 static enum err check_create_headers(struct s3_request *r)
 {
     struct str lock = s3_header(r, STR("x-amz-bucket-object-lock-enabled"));
-    struct str ownership = s3_header(r, STR("x-amz-object-ownership"));
     enum err e = objreq_refuse_unsupported(r);
 
     if (e != ERR_OK)
         return e;
     if (lock.n > 0 && !str_eq_nocase(lock, STR("false")))
         return reply_error(r, ERR_NOT_IMPLEMENTED, "Object lock is not implemented.");
-    if (ownership.n > 0 && !str_eq(ownership, STR("BucketOwnerEnforced")))
-        return reply_error(r, ERR_NOT_IMPLEMENTED,
-                           "Object ownership other than BucketOwnerEnforced is not implemented.");
+    return ERR_OK;
+}
+
+/* x-amz-object-ownership, and x-amz-acl and x-amz-grant-*, which only some kinds of it let be. */
+static enum err take_access(struct s3_request *r, struct create_op *c)
+{
+    struct str text = s3_header(r, STR("x-amz-object-ownership"));
+    enum ownership ownership = OWNERSHIP_ENFORCED;
+    struct acl acl;
+    bool said;
+    enum err e;
+
+    if (text.p && !ownership_parse(text, &ownership))
+        return reply_error(r, ERR_INVALID_ARGUMENT, "Invalid x-amz-object-ownership header: " STR_FMT, STR_ARG(text));
+    if ((e = acl_from_headers(r, r->http, true, &acl, &said)) != ERR_OK)
+        return e;
+    if (said && !acl_is_private(r, &acl) && ownership == OWNERSHIP_ENFORCED)
+        return ERR_ACL_OWNERSHIP;
+    if ((text.p || (said && !acl_is_private(r, &acl))) && !r->env->confs)
+        return ERR_NOT_IMPLEMENTED;
+    if (text.p)
+        c->ownership = arena_printf(r->arena,
+                                    "<OwnershipControls><Rule><ObjectOwnership>" STR_FMT
+                                    "</ObjectOwnership></Rule></OwnershipControls>",
+                                    STR_ARG(text));
+    if (said && acl_encode(r, &acl).n)
+        c->acl = acl_encode(r, &acl);
     return ERR_OK;
 }
 
@@ -189,7 +216,7 @@ enum step_next create_bucket(struct op *op)
     c->req = (struct bucket_create_req){.arena = r->arena, .name = r->bucket_name, .owner = r->access_key};
     c->req.props = s3_header(r, SETTINGS_HEADER);
     if (e != ERR_OK || (e = take_redundancy(r, c)) != ERR_OK || (e = take_members(r, c)) != ERR_OK ||
-        (e = check_view(r, c)) != ERR_OK)
+        (e = check_view(r, c)) != ERR_OK || (e = take_access(r, c)) != ERR_OK)
         return op_fail(op, e);
     c->read = (struct s3_read_req){.request = r, .max = CREATE_BODY_MAX};
     if (r->http->body)
@@ -272,12 +299,41 @@ static enum step_next create_done(struct op *op)
     if (e == ERR_BUCKET_OWNED && (check_redundancy(r, c) != ERR_OK || check_members(r, c) != ERR_OK))
         return op_fail(op, ERR_INVALID_REQUEST);
     /* In us-east-1 creating one's own bucket again succeeds, and changes nothing (S3 API: CreateBucket). */
-    if (e == ERR_BUCKET_OWNED && str_eq(s3_bucket_region(r, &c->res.bucket), REGION_DEFAULT) && c->req.region.n == 0)
+    if (e == ERR_BUCKET_OWNED && str_eq(s3_bucket_region(r, &c->res.bucket), REGION_DEFAULT) && c->req.region.n == 0) {
+        c->ownership = c->acl = STR_NONE;
         e = ERR_OK;
+    }
     if (e != ERR_OK)
         return op_fail(op, e);
     reply_header_f(r, STR("Location"), "/" STR_FMT, STR_ARG(r->bucket_name));
-    return op_go(op, reply_send);
+    return op_go(op, create_ownership);
+}
+
+/* The stricter comes first: a bucket that is left halfway lets nobody in. */
+static enum step_next create_ownership(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct create_op *c = r->state;
+
+    if (!c->ownership.p)
+        return op_go(op, reply_send);
+    c->conf = (struct bucket_conf_put_req){
+        .arena = r->arena, .uid = c->res.bucket.id.uid, .name = STR("ownership"), .text = c->ownership};
+    bucket_conf_put(r->env->confs, &c->conf, &c->written, op_call(op, create_acl));
+    return STEP_WAIT;
+}
+
+static enum step_next create_acl(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct create_op *c = r->state;
+
+    if (!c->acl.p)
+        return op_go(op, reply_send);
+    c->conf.name = STR("acl");
+    c->conf.text = c->acl;
+    bucket_conf_put(r->env->confs, &c->conf, &c->written, op_call(op, reply_send));
+    return STEP_WAIT;
 }
 
 /* ---- HeadBucket, DeleteBucket ---- */

@@ -1,5 +1,6 @@
 /* CopyObject. */
 #include "base/clock.h"
+#include "s3api/acl.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
 #include "s3api/may.h"
@@ -215,7 +216,7 @@ static enum err copy_parse(struct s3_request *r, struct copy_state *c)
         (e = directive(r, STR("x-amz-tagging-directive"), &c->replace_tags)) != ERR_OK ||
         (e = parse_checksum(r, &q->checksum)) != ERR_OK || (e = attrs_collect(r->http, &q->info)) != ERR_OK ||
         (c->replace_tags && (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK) ||
-        (e = check_not_idle(r, c)) != ERR_OK)
+        (e = acl_collect(r, r->http, &q->info)) != ERR_OK || (e = check_not_idle(r, c)) != ERR_OK)
         return e;
     q->src_bucket = c->source.bucket.id;
     q->src_key = c->source.key;
@@ -226,19 +227,21 @@ static enum err copy_parse(struct s3_request *r, struct copy_state *c)
     return ERR_OK;
 }
 
-/* The source's headers, except that storage class and redirect are never copied: they come from the request (S3 API:
- * CopyObject). */
+/* The source's headers, except that storage class, redirect and access control list are never copied: they come from the request
+ * (S3 API: CopyObject). */
 static void copy_keep_attrs(struct s3_request *r, struct copy_state *c)
 {
-    static const struct str own[] = {{"x-amz-storage-class", 19}, {"x-amz-website-redirect-location", 31}};
+    static const struct str own[] = {
+        {"x-amz-storage-class", 19}, {"x-amz-website-redirect-location", 31}, {ATTR_PRIVATE "acl", 12}};
     const struct object_info *from = &c->head_res.info;
-    struct attr *attrs = arena_alloc(r->arena, (from->attr_count + 2) * sizeof(*attrs));
+    struct attr *attrs = arena_alloc(r->arena, (from->attr_count + 3) * sizeof(*attrs));
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < from->attr_count; i++)
-        if (!str_eq(from->attrs[i].name, own[0]) && !str_eq(from->attrs[i].name, own[1]))
+        if (!str_eq(from->attrs[i].name, own[0]) && !str_eq(from->attrs[i].name, own[1]) &&
+            !str_eq(from->attrs[i].name, own[2]))
             attrs[n++] = from->attrs[i];
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         struct str v = object_attr(&c->req.info, own[i]);
         if (v.p)
             attrs[n++] = (struct attr){own[i], v};

@@ -1,5 +1,6 @@
 /* PostObject: an upload from an HTML form. The fields come first, with the signature among them; the file is streamed into the store. */
 #include "base/clock.h"
+#include "s3api/acl.h"
 #include "s3api/attrs.h"
 #include "s3api/auth.h"
 #include "s3api/form.h"
@@ -423,7 +424,8 @@ static enum err post_put(struct s3_request *r, struct post_state *p)
     p->file = form_file(r->env->loop, p->boundary, str_skip(buf_str(&p->begun), p->form.file_at), r->http->body,
                         p->limits.min);
     if ((e = make_headers(r, p)) != ERR_OK || (e = check_as_put(r, p)) != ERR_OK ||
-        (e = read_tagging(r, p)) != ERR_OK || (e = post_may(r, p)) != ERR_OK)
+        (e = read_tagging(r, p)) != ERR_OK || (e = post_may(r, p)) != ERR_OK ||
+        (e = acl_collect(r, &p->as_put, &p->put.info)) != ERR_OK)
         return e;
     p->put.body = p->body.source;
     p->put.check = &p->body.check;

@@ -1,5 +1,6 @@
 /* PutObject. */
 #include "s3api/append.h"
+#include "s3api/acl.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
 #include "s3api/objreq.h"
@@ -106,7 +107,8 @@ static enum err put_parse(struct s3_request *r, struct put_state *p)
 
     *q = (struct obj_put_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key, .size_max = PUT_SIZE_MAX};
     if ((e = objreq_check_length(r)) != ERR_OK || (e = objreq_refuse_unsupported(r)) != ERR_OK ||
-        (e = attrs_collect(r->http, &q->info)) != ERR_OK || (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK)
+        (e = attrs_collect(r->http, &q->info)) != ERR_OK || (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK ||
+        (e = acl_collect(r, r->http, &q->info)) != ERR_OK)
         return e;
     cond_parse_write(r->http, &q->cond);
     if ((e = objreq_body_open(r, &p->body, PUT_SIZE_MAX)) != ERR_OK)

@@ -57,6 +57,8 @@ static enum step_next setting_check(struct op *op)
         return op_fail(op, ERR_MALFORMED_XML);
     if ((e = s->row->read(&read)) != ERR_OK)
         return op_fail(op, read.why[0] ? reply_error(r, e, "%s", read.why) : e);
+    if (s->row->fits && (e = s->row->fits(r, read.made)) != ERR_OK)
+        return op_fail(op, e);
     if (!read.unset)
         s->put.text = setting_text(r->arena, &s->xml.doc);
     reply_status(r, s->row->status);

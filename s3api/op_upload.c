@@ -1,5 +1,6 @@
 /* CreateMultipartUpload, CompleteMultipartUpload, AbortMultipartUpload. */
 #include "http/url.h"
+#include "s3api/acl.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
 #include "s3api/objreq.h"
@@ -24,7 +25,7 @@ static enum err create_parse(struct s3_request *r, struct create_state *c)
 
     *q = (struct upload_create_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key};
     if ((e = objreq_refuse_unsupported(r)) != ERR_OK || (e = attrs_collect(r->http, &q->info)) != ERR_OK ||
-        (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK)
+        (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK || (e = acl_collect(r, r->http, &q->info)) != ERR_OK)
         return e;
     if ((e = checksum_plan(r->http, &q->checksum, &q->type, &message)) != ERR_OK)
         return message.n ? reply_error(r, e, STR_FMT, STR_ARG(message)) : e;

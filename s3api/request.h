@@ -26,7 +26,8 @@ struct s3_said {
     struct str tags;             /* canonical: that the object shall have */
     struct {                     /* that objects have: looked up before anybody is asked */
         uint64_t uid;
-        struct str key, tags;
+        struct str key, tags, acl;
+        bool missing;
     } looked[SAID_TAGS_MAX];
     unsigned looked_count;
 };

@@ -1,4 +1,5 @@
-/* Who can be let in at all: PublicAccessBlockConfiguration. */
+/* Who can be let in at all: PublicAccessBlockConfiguration, OwnershipControls. */
+#include "s3api/acl.h"
 #include "s3api/may.h"
 #include "s3api/settings.h"
 
@@ -34,4 +35,29 @@ enum err access_block_read(struct setting_read *s)
     }
     s->made = b;
     return e;
+}
+
+/* S3 API: PutBucketOwnershipControls: one rule with one element. */
+enum err ownership_read(struct setting_read *s)
+{
+    const struct xml_node *root = xml_root(s->doc), *rule = xml_first(s->doc, root), *value;
+    enum ownership *made = ARENA_NEW(s->arena, enum ownership);
+
+    if (!rule || !str_eq(rule->name, STR("Rule")) || xml_next(s->doc, root, rule) ||
+        !(value = xml_first(s->doc, rule)) || xml_next(s->doc, rule, value) ||
+        !str_eq(value->name, STR("ObjectOwnership")) || !ownership_parse(str_trim(value->text), made))
+        return ERR_MALFORMED_XML;
+    s->made = made;
+    return ERR_OK;
+}
+
+/* A bucket whose list lets others in must not lose it silently. */
+enum err ownership_fits(struct s3_request *r, const void *made)
+{
+    struct acl acl;
+
+    if (*(const enum ownership *)made != OWNERSHIP_ENFORCED || !acl_enabled(r, &r->bucket) ||
+        !acl_of_bucket(r, &r->bucket, &acl) || acl_is_private(r, &acl))
+        return ERR_OK;
+    return ERR_ACL_OWNERSHIP;
 }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "iam/policy.h"
+#include "s3api/acl.h"
 #include "s3api/route.h"
 #include "s3api/xml.h"
 #include "store/lifecycle.h"
@@ -90,7 +91,8 @@ static const struct setting settings[] = {
     {SUB(LIFECYCLE), {"lifecycle", 9}, {"LifecycleConfiguration", 22}, lifecycle_setting_read, ERR_NO_SUCH_LIFECYCLE,
      .own = true, .document_max = 512 << 10},
     {SUB(OBJECT_LOCK), {"object-lock", 11}, .absent = ERR_NO_SUCH_OBJECT_LOCK, .fixed = true},
-    {SUB(OWNERSHIP), {"ownership", 9}, .absent = ERR_NO_SUCH_OWNERSHIP, .fixed = true},
+    {SUB(OWNERSHIP), {"ownership", 9}, {"OwnershipControls", 17}, ownership_read, ERR_NO_SUCH_OWNERSHIP, .own = true,
+     .document_max = SMALL_MAX, .fits = ownership_fits},
     {SUB(PUBLIC_ACCESS_BLOCK), {"public-access-block", 19}, {"PublicAccessBlockConfiguration", 30}, access_block_read,
      ERR_NO_SUCH_PUBLIC_ACCESS_BLOCK, .document_max = SMALL_MAX},
     {SUB(REPLICATION), {"replication", 11}, .absent = ERR_NO_SUCH_REPLICATION, .fixed = true},
@@ -172,9 +174,27 @@ static const void *policy_kept(struct arena *arena, struct str text)
     return p;
 }
 
+static const void *ownership_kept(struct arena *arena, struct str text)
+{
+    return read_kept(setting_find(SUB(OWNERSHIP)), arena, text);
+}
+
+static const void *acl_kept(struct arena *arena, struct str text)
+{
+    struct acl *acl = ARENA_NEW(arena, struct acl);
+
+    if (acl_parse(arena, text, acl))
+        return acl;
+    log_error(STR_NONE, "access control list of a bucket can't be read: it counts as private", "text=%s",
+              log_quote(text));
+    return NULL;
+}
+
 const struct bucket_doc_kind s3_doc_kinds[] = {
+    {{"acl", 3}, acl_kept},
     {{"cors", 4}, cors_kept},
     {{"lifecycle", 9}, lifecycle_kept},
+    {{"ownership", 9}, ownership_kept},
     {{"policy", 6}, policy_kept},
     {{"public-access-block", 19}, access_block_kept},
 };

@@ -16,6 +16,8 @@
 
 enum { SETTING_WHY_MAX = 512 };
 
+struct s3_request;
+
 struct setting_read {
     struct arena *arena;
     const struct xml_doc *doc;
@@ -34,6 +36,8 @@ struct setting {
     bool fixed;            /* there is no PUT of it here */
     uint32_t document_max; /* bytes of what a client sends */
     int status;            /* of a successful PUT; 0 = 200 */
+    /* Whether it goes together with the bucket's other settings; NULL: always. */
+    enum err (*fits)(struct s3_request *, const void *made);
 };
 /* NULL: no setting. */
 const struct setting *setting_find(uint64_t sub);
@@ -49,6 +53,8 @@ extern const size_t s3_doc_kind_count;
 /* ---- readers ---- */
 
 enum err access_block_read(struct setting_read *s);
+enum err ownership_read(struct setting_read *s);
+enum err ownership_fits(struct s3_request *r, const void *made);
 enum err cors_read(struct setting_read *s);
 enum err lifecycle_setting_read(struct setting_read *s);
 enum err bucket_tags_read(struct setting_read *s);
