@@ -1,6 +1,8 @@
 """Bucket policies: what they let in and keep out, by principal, action, resource and condition; and what blocks public ones."""
 
+import io
 import json
+import tarfile
 import time
 import uuid
 
@@ -109,10 +111,18 @@ def test_put_get_delete(s3, bucket):
     ({"Condition": {"StringSame": {"aws:Referer": "x"}}}, "Invalid Condition type"),
     ({"Condition": {"StringEquals": {"s3:no-such-key": "x"}}}, "invalid condition key"),
     ({"Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/40"}}}, "Invalid value"),
-    ({"Principal": None}, "Invalid principal")])
+    ({"Principal": None}, "Invalid principal"), ({"Resource": "BUCKET"}, "Action does not apply"),
+    ({"Action": "s3:ListBucket"}, "Action does not apply"), ({"Action": ["s3:PutBucketTagging", "s3:List*"]}, None), ({"Action": "s3:SomethingNew", "Resource": "BUCKET"}, None),
+    ({"Action": "s3:DeleteObject", "Condition": {"StringEquals": {"s3:ExistingObjectTag/a": "b"}}}, "Conditions do not apply"),
+    ({"Condition": {"StringEquals": {"s3:prefix": "x"}}}, "Conditions do not apply"), ({"Action": "s3:*", "Condition": {"StringEquals": {"s3:prefix": "x"}}}, None),
+    ({"Condition": {"StringLike": {"aws:SourceArn": "${s3:x-amz-copy-source}"}}}, "Conditions do not apply")])
 def test_malformed_policies_are_refused(s3, bucket, change, why):
+    text = json.dumps({"Version": "2012-10-17", "Statement": [allow(bucket, "s3:GetObject") | change]}).replace("BUCKET", f"arn:aws:s3:::{bucket}")
+    if why is None:
+        s3.put_bucket_policy(Bucket=bucket, Policy=text)
+        return
     with refused(400, "MalformedPolicy") as e:
-        s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow(bucket, "s3:GetObject") | change]}))
+        s3.put_bucket_policy(Bucket=bucket, Policy=text)
     assert why in e.value.response["Error"]["Message"]
     assert code(s3.get_bucket_policy, Bucket=bucket) == "NoSuchBucketPolicy"
 
@@ -252,6 +262,36 @@ def test_a_copy_needs_its_source_and_its_tags(s3, nobody, bucket):
     assert s3.get_object_tagging(Bucket=bucket, Key="dst/y")["TagSet"] == []
 
 
+def test_a_denied_archive_is_not_read_by_its_members(s3):
+    """In buckets that show members as keys (x-sluice-members)."""
+    name = "policy-members-" + uuid.uuid4().hex[:10]
+
+    def header(params, **_):
+        params["headers"]["x-sluice-members"] = "true"
+
+    s3.meta.events.register("before-call.s3.CreateBucket", header)
+    s3.create_bucket(Bucket=name)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as t:
+        member = tarfile.TarInfo("m.txt")
+        member.size = 4
+        t.addfile(member, io.BytesIO(b"text"))
+    for key in ("closed.tar", "open.tar"):
+        s3.put_object(Bucket=name, Key=key, Body=packed.getvalue(), Tagging="team=" + key.split(".")[0])
+    for condition in ({}, {"Condition": {"StringEquals": {"s3:ExistingObjectTag/team": "closed"}}}):
+        put(s3, name, deny(name, "s3:GetObject", "/closed.tar" if not condition else "/*", **condition))
+        assert s3.get_object(Bucket=name, Key="open.tar/m.txt")["Body"].read() == b"text"
+        for key in ("closed.tar", "closed.tar/m.txt"):
+            with refused(403, "AccessDenied"):
+                s3.get_object(Bucket=name, Key=key)
+        with refused(403):
+            s3.copy_object(Bucket=name, Key="copy", CopySource=f"{name}/closed.tar/m.txt")
+    s3.delete_bucket_policy(Bucket=name)
+    for key in ("closed.tar", "open.tar"):
+        s3.delete_object(Bucket=name, Key=key)
+    s3.delete_bucket(Bucket=name)
+
+
 # ---- conditions ----
 
 
@@ -273,7 +313,7 @@ CONDITIONS = [  # of a GET over http from this host without credentials
 def test_conditions_of_a_read(http_endpoint, s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="team=red")
     for i, (condition, holds) in enumerate(CONDITIONS):
-        put(s3, bucket, allow(bucket, "s3:GetObject", Condition=condition))
+        put(s3, bucket, allow(bucket, ["s3:GetObject", "s3:ListBucket"], ["", "/*"], Condition=condition))
         r = requests.get(f"{http_endpoint.url}/{bucket}/k?prefix=x", headers={"Referer": "https://site.example/page", "User-Agent": "tester/1"}, timeout=30)
         assert r.status_code == (200 if holds else 403), (condition, r.text)
 

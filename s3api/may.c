@@ -4,6 +4,7 @@
 #include "s3api/acl.h"
 #include "s3api/auth.h"
 #include "s3api/copy_source.h"
+#include "s3api/member.h"
 #include "s3api/objreq.h"
 #include "s3api/transform.h"
 
@@ -90,6 +91,21 @@ static enum err ask_policy(struct may_ask *ask, const struct policy *p, enum pol
     return ERR_OK;
 }
 
+/* A member of an archive can be read by a key of its own: who is denied the archive must not get at it so. */
+static bool is_archive_denied(const struct may_ask *member, const struct policy *p)
+{
+    enum policy_verdict verdict = POLICY_SILENT;
+    struct may_ask ask = *member;
+    struct str rest;
+
+    if (!member_possible(ask.r, ask.bucket, member->key))
+        return false;
+    for (size_t from = 0; arc_format_split(member->key, from, &ask.key, &rest); from = ask.key.n + 1)
+        if (ask_policy(&ask, p, &verdict) != ERR_OK || verdict == POLICY_DENY)
+            return true;
+    return false;
+}
+
 static bool object_acl(struct s3_request *r, const struct bucket *b, struct str key, struct acl *out)
 {
     for (unsigned i = 0; i < r->said.looked_count; i++)
@@ -131,7 +147,7 @@ enum err s3_may_version(struct s3_request *r, struct str action, const struct bu
         return reply_error(r, ERR_ACCESS_DENIED, "The policy of the bucket can't be read.");
     if (p && (e = ask_policy(&ask, p, &verdict)) != ERR_OK)
         return e;
-    if (verdict == POLICY_DENY)
+    if (verdict == POLICY_DENY || (p && is_archive_denied(&ask, p)))
         return ERR_ACCESS_DENIED;
     if (owner)
         return ERR_OK;
@@ -187,6 +203,8 @@ static bool lets_in(struct s3_request *r, const struct bucket *b)
 /* No list can allow what is not there: who may list the bucket may know that. */
 static enum err told_missing(struct s3_request *r, enum err e)
 {
+    if (r->principal.kind == IAM_OWNER || !acl_enabled(r, &r->bucket))
+        return e;
     for (unsigned i = 0; i < r->said.looked_count; i++)
         if (e == ERR_ACCESS_DENIED && r->said.looked[i].missing && r->said.looked[i].uid == r->bucket.id.uid &&
             str_eq(r->said.looked[i].key, r->key) && s3_may(r, STR("s3:ListBucket"), &r->bucket, STR("")) == ERR_OK)
@@ -258,6 +276,17 @@ static void want(struct s3_request *r, struct look_state *l, struct str action, 
     l->keys[l->n++] = key;
 }
 
+static void want_archives(struct s3_request *r, struct look_state *l, struct str action, const struct bucket *b,
+                          struct str key)
+{
+    struct str archive, rest;
+
+    if (!member_possible(r, b, key))
+        return;
+    for (size_t from = 0; l->n < SAID_TAGS_MAX && arc_format_split(key, from, &archive, &rest); from = archive.n + 1)
+        want(r, l, action, b, archive);
+}
+
 /* A source that can't be found is told of by the operation. */
 static void want_source(struct s3_request *r, struct look_state *l)
 {
@@ -266,19 +295,23 @@ static void want_source(struct s3_request *r, struct look_state *l)
 
     if (r->route->must & SUB(COPY_SOURCE) &&
         copy_source_parse(r->arena, s3_header(r, STR("x-amz-copy-source")), &from) == ERR_OK &&
-        buckets_find(r->env->buckets, r->arena, from.bucket, &b) == ERR_OK)
+        buckets_find(r->env->buckets, r->arena, from.bucket, &b) == ERR_OK) {
         want(r, l, STR("s3:GetObject"), &b, from.key);
+        want_archives(r, l, STR("s3:GetObject"), &b, from.key);
+    }
 }
 
 bool may_wants_look(struct s3_request *r)
 {
+    struct str action = route_permission(r->route, r->subs & SUB(VERSION_ID));
     struct look_state *l;
 
     if (r->level != LEVEL_OBJECT || !r->env->confs ||
         (!bucket_conf_any(r->env->confs, STR("policy")) && !bucket_conf_any(r->env->confs, STR("ownership"))))
         return false;
     l = ARENA_NEW(r->arena, struct look_state);
-    want(r, l, route_permission(r->route, r->subs & SUB(VERSION_ID)), &r->bucket, r->key);
+    want(r, l, action, &r->bucket, r->key);
+    want_archives(r, l, action, &r->bucket, r->key);
     want_source(r, l);
     r->state = l; /* until the operation's own takes its place */
     return l->n > 0;

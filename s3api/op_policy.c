@@ -1,6 +1,4 @@
 /* PutBucketPolicy, GetBucketPolicy, DeleteBucketPolicy, GetBucketPolicyStatus. */
-#include <stdio.h>
-
 #include "base/clock.h"
 #include "s3api/may.h"
 #include "s3api/settings.h"
@@ -37,24 +35,6 @@ enum step_next put_bucket_policy(struct op *op)
 }
 
 /* ---- what a bucket may have ---- */
-
-enum err bucket_policy_read(struct arena *a, struct str text, struct str bucket, const struct policy **out,
-                            char why[POLICY_WHY_MAX])
-{
-    struct str root = arena_printf(a, "arn:aws:s3:::" STR_FMT, STR_ARG(bucket)), unknown;
-    struct policy *p = NULL;
-    enum err e;
-
-    if ((e = policy_read(a, text, POLICY_RESOURCE, &p, why)) != ERR_OK ||
-        (e = policy_within(p, STR("s3"), root, why)) != ERR_OK)
-        return e;
-    if (!policy_keys_known(p, may_knows_key, &unknown)) {
-        snprintf(why, POLICY_WHY_MAX, "Policy has an invalid condition key: %.100s", unknown.p);
-        return ERR_MALFORMED_POLICY;
-    }
-    *out = p;
-    return ERR_OK;
-}
 
 /* S3 API: x-amz-confirm-remove-self-bucket-access. The owner can't be locked out. */
 static bool locks_out(struct s3_request *r, const struct policy *p)

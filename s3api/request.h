@@ -19,7 +19,7 @@ struct identity; /* auth.h */
 struct auth_failure;
 
 /* What policies are told of a request besides its head. */
-enum { SAID_TAGS_MAX = 2 };
+enum { SAID_TAGS_MAX = 4 }; /* the object, its archive, and those of a copy's source */
 struct s3_said {
     const struct http_req *form; /* PostObject: the fields as headers of a PUT; NULL: the request's own count */
     bool has_tags;               /* `tags` instead of x-amz-tagging */

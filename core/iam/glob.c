@@ -250,7 +250,7 @@ static bool step_over(struct str p, const bool *live, char c, bool *next)
     return any;
 }
 
-bool glob_reaches(struct str pattern, struct str root)
+static bool reaches(struct str pattern, struct str root, bool below)
 {
     bool rows[2][GLOB_MAX + 1], *live = rows[0], *next = rows[1];
 
@@ -264,5 +264,15 @@ bool glob_reaches(struct str pattern, struct str root)
         live = next;
         next = other;
     }
-    return live[pattern.n] || step_over(pattern, live, '/', next);
+    return (!below && live[pattern.n]) || step_over(pattern, live, '/', next);
+}
+
+bool glob_reaches(struct str pattern, struct str root)
+{
+    return reaches(pattern, root, false);
+}
+
+bool glob_reaches_below(struct str pattern, struct str root)
+{
+    return reaches(pattern, root, true);
 }

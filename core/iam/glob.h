@@ -38,6 +38,8 @@ MUST_USE enum err glob_read(struct arena *a, struct str text, unsigned flags, st
 bool glob_match(struct str pattern, struct str text);
 /* Whether some text that is `root`, or begins with `root` and a slash, fits. Slow: for checks of documents. Variables stand for anything. */
 bool glob_reaches(struct str pattern, struct str root);
+/* The same of what begins with `root` and a slash only. */
+bool glob_reaches_below(struct str pattern, struct str root);
 /* No wildcards and no variables. */
 bool glob_is_plain(const struct glob *g);
 

@@ -159,17 +159,22 @@ static bool statement_fits(struct evaluation *ev, const struct policy *p, const 
            conditions_fit(ev, s);
 }
 
+static void evaluation_init(struct evaluation *ev, const struct iam_request *req)
+{
+    ev->req = req;
+    ev->action_n = req->action.n < sizeof(ev->action) ? req->action.n : sizeof(ev->action);
+    for (size_t i = 0; i < ev->action_n; i++) {
+        char c = req->action.p[i];
+        ev->action[i] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    }
+}
+
 enum policy_verdict policy_evaluate(const struct policy *p, const struct iam_request *req)
 {
     struct evaluation ev;
     enum policy_verdict verdict = POLICY_SILENT;
 
-    ev.req = req;
-    ev.action_n = req->action.n < sizeof(ev.action) ? req->action.n : sizeof(ev.action);
-    for (size_t i = 0; i < ev.action_n; i++) {
-        char c = req->action.p[i];
-        ev.action[i] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-    }
+    evaluation_init(&ev, req);
     for (unsigned i = 0; i < p->n; i++) {
         const struct statement *s = &p->statements[i];
         if ((!s->deny && verdict == POLICY_ALLOW) || !statement_fits(&ev, p, s))
@@ -209,17 +214,22 @@ static bool cond_keys(const struct cond *c, key_fn *fn, void *arg)
     return false;
 }
 
+static bool statement_keys(const struct statement *s, key_fn *fn, void *arg)
+{
+    for (unsigned k = 0; k < s->cond_count; k++)
+        if (cond_keys(&s->conds[k], fn, arg))
+            return true;
+    for (unsigned k = 0; k < s->resources.n; k++)
+        if (glob_keys(&s->resources.items[k], fn, arg))
+            return true;
+    return false;
+}
+
 static bool policy_keys(const struct policy *p, key_fn *fn, void *arg)
 {
-    for (unsigned i = 0; i < p->n; i++) {
-        const struct statement *s = &p->statements[i];
-        for (unsigned k = 0; k < s->cond_count; k++)
-            if (cond_keys(&s->conds[k], fn, arg))
-                return true;
-        for (unsigned k = 0; k < s->resources.n; k++)
-            if (glob_keys(&s->resources.items[k], fn, arg))
-                return true;
-    }
+    for (unsigned i = 0; i < p->n; i++)
+        if (statement_keys(&p->statements[i], fn, arg))
+            return true;
     return false;
 }
 
@@ -254,4 +264,40 @@ bool policy_keys_known(const struct policy *p, bool (*knows)(struct str key), st
         return true;
     *unknown = u.key;
     return false;
+}
+
+unsigned policy_count(const struct policy *p)
+{
+    return p->n;
+}
+
+bool policy_names(const struct policy *p, unsigned statement, struct str action)
+{
+    const struct iam_request req = {.action = action};
+    struct evaluation ev;
+
+    evaluation_init(&ev, &req);
+    return actions_fit(&ev, &p->statements[statement].actions);
+}
+
+bool policy_means(const struct policy *p, unsigned statement, struct str root, bool below)
+{
+    const struct glob_list *l = &p->statements[statement].resources;
+
+    for (unsigned i = 0; i < l->n; i++) {
+        struct str pattern = l->items[i].pattern;
+        if (below ? glob_reaches_below(pattern, root) : l->items[i].variable_count || glob_match(pattern, root))
+            return true;
+    }
+    return false;
+}
+
+bool policy_statement_asks(const struct policy *p, unsigned statement, struct str key_prefix)
+{
+    return statement_keys(&p->statements[statement], starts_so, &key_prefix);
+}
+
+bool policy_excepts(const struct policy *p, unsigned statement)
+{
+    return p->statements[statement].actions.all_but || p->statements[statement].resources.all_but;
 }

@@ -81,6 +81,15 @@ struct iam_request {
 enum policy_verdict { POLICY_SILENT, POLICY_ALLOW, POLICY_DENY };
 enum policy_verdict policy_evaluate(const struct policy *p, const struct iam_request *req);
 
+/* ---- for who checks a document ---- */
+
+/* A statement, by its number below policy_count(): whether it is about an action, by any of its patterns; about what `root` means alone, or about
+ * something below it; asks for a key that begins so; says what it is not about. */
+unsigned policy_count(const struct policy *p);
+bool policy_names(const struct policy *p, unsigned statement, struct str action);
+bool policy_means(const struct policy *p, unsigned statement, struct str root, bool below);
+bool policy_statement_asks(const struct policy *p, unsigned statement, struct str key_prefix);
+bool policy_excepts(const struct policy *p, unsigned statement);
 /* Whether a condition or variable needs a key that begins so (small letters): "s3:existingobjecttag/". */
 bool policy_asks(const struct policy *p, struct str key_prefix);
 /* Whether `knows` every key that it asks for; else *unknown is one. */

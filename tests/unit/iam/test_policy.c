@@ -462,6 +462,24 @@ static void what_a_policy_asks_for(void **state)
     assert_false(policy_asks(p, STR("s3:requestobjecttag")));
 }
 
+static void what_a_statement_is_about(void **state)
+{
+    struct policy *p = read_kind(
+        DOC("{\"Effect\":\"Allow\",\"Action\":\"s3:Get*\",\"Resource\":\"arn:aws:s3:::b/*\"},"
+            "{\"Effect\":\"Allow\",\"NotAction\":\"s3:Get*\",\"Resource\":[\"arn:aws:s3:::b\",\"arn:aws:s3:::c\"],"
+            "\"Condition\":{\"Null\":{\"s3:prefix\":\"true\"}}}"),
+        POLICY_IDENTITY);
+
+    (void)state;
+    assert_int_equal(policy_count(p), 2);
+    assert_true(policy_names(p, 0, STR("s3:GetObject")) && !policy_names(p, 0, STR("s3:PutObject")));
+    assert_true(!policy_names(p, 1, STR("s3:GetObject")) && policy_names(p, 1, STR("s3:PutObject")));
+    assert_true(policy_means(p, 0, STR(BUCKET), true) && !policy_means(p, 0, STR(BUCKET), false));
+    assert_true(!policy_means(p, 1, STR(BUCKET), true) && policy_means(p, 1, STR(BUCKET), false));
+    assert_true(policy_statement_asks(p, 1, STR("s3:pre")) && !policy_statement_asks(p, 0, STR("s3:pre")));
+    assert_true(policy_excepts(p, 1) && !policy_excepts(p, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -476,6 +494,7 @@ int main(void)
         cmocka_unit_test_teardown(stays_within_its_bucket, teardown),
         cmocka_unit_test_teardown(what_is_public, teardown),
         cmocka_unit_test_teardown(what_a_policy_asks_for, teardown),
+        cmocka_unit_test_teardown(what_a_statement_is_about, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
