@@ -87,9 +87,10 @@ static bool truth_of(struct str s, bool *out)
     return *out || str_eq_nocase(s, STR("false"));
 }
 
+static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
 static bool address_of(struct str s, uint8_t out[16], bool *v4)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     char text[INET6_ADDRSTRLEN];
 
     if (s.n == 0 || s.n >= sizeof(text))
@@ -121,11 +122,17 @@ static bool read_network(struct str s, struct cond_value *out)
     return true;
 }
 
+bool cond_is_v4(const struct cond_value *net)
+{
+    return net->ip.prefix >= 96 && memcmp(net->ip.bytes, mapped, sizeof(mapped)) == 0;
+}
+
+/* "::/0" is all of IPv6 and nothing of IPv4. */
 static bool in_network(const struct cond_value *net, const uint8_t address[16])
 {
     unsigned whole = net->ip.prefix / 8, rest = net->ip.prefix % 8;
 
-    if (memcmp(net->ip.bytes, address, whole) != 0)
+    if (cond_is_v4(net) != (memcmp(address, mapped, sizeof(mapped)) == 0) || memcmp(net->ip.bytes, address, whole) != 0)
         return false;
     return rest == 0 || ((net->ip.bytes[whole] ^ address[whole]) & (0xff00 >> rest) & 0xff) == 0;
 }

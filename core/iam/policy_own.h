@@ -125,5 +125,7 @@ bool evaluation_values(const struct evaluation *ev, struct str key, struct key_r
 /* `g` without variables; false: one of them has no value. */
 bool evaluation_expand(struct evaluation *ev, const struct glob *g, struct str *out);
 bool condition_fits(struct evaluation *ev, const struct cond *c);
+/* A network of IPv4 addresses. */
+bool cond_is_v4(const struct cond_value *net);
 
 #endif

@@ -12,17 +12,10 @@ static const struct str fixed_keys[] = {
 };
 enum { WIDEST_V4 = 96 + 8, WIDEST_V6 = 32 };
 
-static bool is_v4(const struct cond_value *v)
-{
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-    return v->ip.prefix >= 96 && memcmp(v->ip.bytes, mapped, sizeof(mapped)) == 0;
-}
-
 static bool value_is_fixed(const struct cond *c, const struct cond_value *v)
 {
     if (c->type == COND_IP)
-        return v->ip.prefix >= (unsigned)(is_v4(v) ? WIDEST_V4 : WIDEST_V6);
+        return v->ip.prefix >= (unsigned)(cond_is_v4(v) ? WIDEST_V4 : WIDEST_V6);
     return glob_is_plain(&v->glob);
 }
 
