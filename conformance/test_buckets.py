@@ -138,7 +138,6 @@ def test_unbuilt_operations_say_so_and_touch_nothing(s3, bucket):
         ("put_bucket_policy", {"Policy": "{}"}),
         ("delete_bucket_policy", {}),
         ("get_bucket_analytics_configuration", {"Id": "x"}),
-        ("put_object_retention", {"Key": "k", "Retention": {"Mode": "GOVERNANCE", "RetainUntilDate": "2030-01-01"}}),
         ("get_object_torrent", {"Key": "k"}),
         ("restore_object", {"Key": "k", "RestoreRequest": {"Days": 1}}),
         ("select_object_content", {"Key": "k", "Expression": "select *", "ExpressionType": "SQL",

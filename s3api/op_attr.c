@@ -27,14 +27,12 @@ enum step_next get_acl(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct acl_op *a;
-    struct str version = s3_query(r, STR("versionId"));
 
     if (r->level == LEVEL_BUCKET)
         return op_go(op, acl_send);
-    if (version.p && !str_eq(version, STR("null")))
-        return op_fail(op, ERR_NO_SUCH_VERSION);
     a = ARENA_NEW(r->arena, struct acl_op);
-    a->req = (struct obj_head_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key, .cond = COND_INIT};
+    a->req =
+        (struct obj_head_req){.arena = r->arena, .bucket = r->place.bucket, .key = r->place.key, .cond = COND_INIT};
     reply_detail(r, STR("Key"), r->key);
     store_obj_head(r->env->store, &a->req, &a->res, op_call(op, acl_send));
     return STEP_WAIT;

@@ -17,6 +17,12 @@
 struct identity; /* auth.h */
 struct auth_failure;
 
+/* Where a store has an object. */
+struct s3_place {
+    struct bucket_id bucket;
+    struct str key;
+};
+
 struct s3_request {
     struct op op;
     struct http_req *http;
@@ -33,9 +39,12 @@ struct s3_request {
     bool bucket_from_host; /* virtual-host style */
     struct query_param *query;
     size_t query_count;
-    uint64_t subs;        /* set of SUB() */
-    struct bucket bucket; /* filled before the first step at bucket and object level (not for CreateBucket) */
-    char owner_id[64];    /* of the bucket; at service level of the caller */
+    uint64_t subs;         /* set of SUB() */
+    struct bucket bucket;  /* filled before the first step at bucket and object level (not for CreateBucket) */
+    char owner_id[64];     /* of the bucket; at service level of the caller */
+    struct s3_place place; /* what an operation that takes a versionId works on; before the first step */
+    bool names_version;    /* by a versionId: `version`, found by version_guard */
+    struct object_version version;
 
     void *state; /* the operation's own, made by its first step with ARENA_NEW */
     struct s3_reply reply;

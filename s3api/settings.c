@@ -1,3 +1,4 @@
+#include "s3api/lock.h"
 #include "s3api/settings.h"
 
 #include <stdarg.h>
@@ -84,11 +85,10 @@ static const struct setting settings[] = {
     {SUB(REQUEST_PAYMENT), {"request-payment", 15}, {"RequestPaymentConfiguration", 27}, request_payment_read,
      .content = {"<Payer>BucketOwner</Payer>", 26}, .document_max = SMALL_MAX},
     {SUB(TAGGING), {"tagging", 7}, {"Tagging", 7}, bucket_tags_read, ERR_NO_SUCH_TAG_SET, .document_max = 128 << 10, .status = 204},
-    {SUB(VERSIONING), {"versioning", 10}, {"VersioningConfiguration", 23}, .fixed = true},
     {SUB(ENCRYPTION), {"encryption", 10}, .absent = ERR_NO_SUCH_ENCRYPTION, .fixed = true},
     {SUB(LIFECYCLE), {"lifecycle", 9}, {"LifecycleConfiguration", 22}, lifecycle_setting_read, ERR_NO_SUCH_LIFECYCLE,
      .own = true, .document_max = 512 << 10},
-    {SUB(OBJECT_LOCK), {"object-lock", 11}, .absent = ERR_NO_SUCH_OBJECT_LOCK, .fixed = true},
+    {SUB(OBJECT_LOCK), {"object-lock", 11}, {"ObjectLockConfiguration", 23}, lock_setting_read, ERR_NO_SUCH_OBJECT_LOCK},
     {SUB(OWNERSHIP), {"ownership", 9}, .absent = ERR_NO_SUCH_OWNERSHIP, .fixed = true},
     {SUB(POLICY), {"policy", 6}, .absent = ERR_NO_SUCH_POLICY, .fixed = true},
     {SUB(POLICY_STATUS), {"policy", 6}, .absent = ERR_NO_SUCH_POLICY, .fixed = true},
@@ -157,8 +157,14 @@ static const void *lifecycle_kept(struct arena *arena, struct str text)
     return read_kept(setting_find(SUB(LIFECYCLE)), arena, text);
 }
 
+static const void *lock_kept(struct arena *arena, struct str text)
+{
+    return read_kept(setting_find(SUB(OBJECT_LOCK)), arena, text);
+}
+
 const struct bucket_doc_kind s3_doc_kinds[] = {
     {{"cors", 4}, cors_kept},
     {{"lifecycle", 9}, lifecycle_kept},
+    {{"object-lock", 11}, lock_kept},
 };
 const size_t s3_doc_kind_count = sizeof(s3_doc_kinds) / sizeof(s3_doc_kinds[0]);
