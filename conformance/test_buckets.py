@@ -136,7 +136,6 @@ def test_unbuilt_operations_say_so_and_touch_nothing(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"v")
     for call, args in [
         ("get_bucket_analytics_configuration", {"Id": "x"}),
-        ("put_object_retention", {"Key": "k", "Retention": {"Mode": "GOVERNANCE", "RetainUntilDate": "2030-01-01"}}),
         ("get_object_torrent", {"Key": "k"}),
         ("restore_object", {"Key": "k", "RestoreRequest": {"Days": 1}}),
         ("select_object_content", {"Key": "k", "Expression": "select *", "ExpressionType": "SQL",

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 import cluster as cl
 import server as srv
+from version_model import History, empty
 
 PART = 5 << 20
 pytestmark = pytest.mark.xdist_group("cluster")  # one process runs them, in order, on one cluster
@@ -243,6 +244,32 @@ def test_tls_between_nodes():
         assert s3.list_objects_v2(Bucket="tls")["KeyCount"] == 3
         with pytest.raises(OSError):  # nothing is told in the clear
             cl.get(c.targets[0].port, "/v1/health")
+        assert c.stop() == {}
+    finally:
+        c.kill()
+        c.clean()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_versions_move_with_their_key(seed):
+    """A target joins while versions are made and deleted: none is lost, none comes back."""
+    c = cl.Cluster(gateways=1, targets=2, etcd=1).start()
+    try:
+        s3 = client(c, 0)
+        s3.create_bucket(Bucket="moves")
+        h = History(s3, "moves", seed, [f"k{i}" for i in range(40)])
+        h.set_state("Enabled")
+        for _ in range(300):
+            h.step(states=False)
+        c.add_target()
+        moving = 0
+        while moving < 40 or (c.view()["moving"] and moving < 1000):
+            h.step()
+            moving += 1
+        c.wait_for(lambda v: not v["moving"], 60)
+        h.check()
+        empty(s3, "moves")
+        s3.delete_bucket(Bucket="moves")
         assert c.stop() == {}
     finally:
         c.kill()

@@ -1,5 +1,6 @@
 """What went wrong elsewhere, by the numbers under which it was published: each must not go wrong here."""
 
+import datetime
 import json
 import time
 import uuid
@@ -116,6 +117,50 @@ def test_rustfs_ghsa_3ppv_a_version_needs_the_permission_for_versions(s3, nobody
     r = nobody.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k", "VersionId": "null"}]})
     assert [e["Code"] for e in r["Errors"]] == ["AccessDenied"]
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+
+
+def purge(s3, bucket, **kw):
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for v in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            s3.delete_object(Bucket=bucket, Key=v["Key"], VersionId=v["VersionId"], **kw)
+
+
+def test_rustfs_ghsa_3ppv_an_older_version_is_not_read_as_the_current_one(s3, nobody, bucket):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    old = s3.put_object(Bucket=bucket, Key="k", Body=b"old", Tagging="shown=no")["VersionId"]
+    s3.put_object(Bucket=bucket, Key="k", Body=b"new", Tagging="shown=yes")
+    put_policy(s3, bucket, {"Action": ["s3:GetObject", "s3:PutObject"]})
+    assert nobody.get_object(Bucket=bucket, Key="k")["Body"].read() == b"new"
+    with refused(403):
+        nobody.get_object(Bucket=bucket, Key="k", VersionId=old)
+    with refused(403):
+        nobody.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k?versionId={old}", TaggingDirective="REPLACE")
+    put_policy(s3, bucket, {"Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], "Condition": {"StringEqualsIfExists": {"s3:ExistingObjectTag/shown": "yes"}}})
+    assert nobody.get_object(Bucket=bucket, Key="k")["Body"].read() == b"new"
+    for call in (lambda: nobody.get_object(Bucket=bucket, Key="k", VersionId=old), lambda: nobody.head_object(Bucket=bucket, Key="k", VersionId=old),
+                 lambda: nobody.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k?versionId={old}", TaggingDirective="REPLACE")):
+        with refused(403):
+            call()
+    s3.delete_bucket_policy(Bucket=bucket)
+    eventually(lambda: purge(s3, bucket))
+
+
+def test_cve_2023_25812_a_deny_of_bypassing_governance_is_not_ignored(s3):
+    name = "cve-lock-" + uuid.uuid4().hex[:10]
+    s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    version = s3.put_object(Bucket=name, Key="k", Body=b"x", ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=until)["VersionId"]
+    put_policy(s3, name, {"Effect": "Deny", "Action": "s3:BypassGovernanceRetention", "Resource": f"arn:aws:s3:::{name}/*"})
+    with refused(403, "AccessDenied"):
+        s3.delete_object(Bucket=name, Key="k", VersionId=version, BypassGovernanceRetention=True)
+    r = s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": "k", "VersionId": version}]}, BypassGovernanceRetention=True)
+    assert [e["Code"] for e in r["Errors"]] == ["AccessDenied"]
+    with refused(403, "AccessDenied"):
+        s3.put_object_retention(Bucket=name, Key="k", VersionId=version, Retention={}, BypassGovernanceRetention=True)
+    assert s3.get_object(Bucket=name, Key="k", VersionId=version)["Body"].read() == b"x"
+    s3.delete_bucket_policy(Bucket=name)
+    eventually(lambda: purge(s3, name, BypassGovernanceRetention=True))
+    s3.delete_bucket(Bucket=name)
 
 
 def test_rustfs_ghsa_x298_versions_are_not_listed_by_who_may_list_keys(s3, nobody, bucket):

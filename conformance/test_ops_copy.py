@@ -78,7 +78,7 @@ def test_sources_that_are_not_there(s3, bucket):
     with refused(404, "NoSuchBucket"):
         s3.copy_object(Bucket=bucket, Key="d", CopySource={"Bucket": bucket + "x", "Key": "absent"})
     s3.put_object(Bucket=bucket, Key="s", Body=b"x")
-    with refused(404, "NoSuchVersion"):
+    with refused(400, "InvalidArgument"):
         s3.copy_object(Bucket=bucket, Key="d", CopySource={"Bucket": bucket, "Key": "s", "VersionId": "abc"})
     with refused(400, "InvalidArgument"):
         s3.copy_object(Bucket=bucket, Key="d", CopySource="nothing")

@@ -281,6 +281,28 @@ def test_a_multipart_upload_keeps_the_list_it_was_begun_with(s3, nobody, bucket)
     assert code(nobody.get_object, Bucket=bucket, Key="m") == "AccessDenied"
 
 
+def test_each_version_has_its_own_list(s3, nobody, bucket):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    old = s3.put_object(Bucket=bucket, Key="k", Body=b"old", ACL="public-read")["VersionId"]
+    new = s3.put_object(Bucket=bucket, Key="k", Body=b"new")["VersionId"]
+    assert nobody.get_object(Bucket=bucket, Key="k", VersionId=old)["Body"].read() == b"old"
+    assert code(nobody.get_object, Bucket=bucket, Key="k") == "AccessDenied"
+    assert code(nobody.get_object, Bucket=bucket, Key="k", VersionId=new) == "AccessDenied"
+    assert len(s3.get_object_acl(Bucket=bucket, Key="k", VersionId=old)["Grants"]) == 2 and len(s3.get_object_acl(Bucket=bucket, Key="k")["Grants"]) == 1
+    s3.put_object_acl(Bucket=bucket, Key="k", VersionId=old, ACL="private")
+    s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
+    assert code(nobody.get_object, Bucket=bucket, Key="k", VersionId=old) == "AccessDenied"
+    assert nobody.get_object(Bucket=bucket, Key="k")["Body"].read() == b"new"
+    assert [v["VersionId"] for v in s3.list_object_versions(Bucket=bucket)["Versions"]] == [new, old]
+    assert code(nobody.get_object, Bucket=bucket, Key="k", VersionId="none-of-ours") == "AccessDenied"
+    s3.delete_object(Bucket=bucket, Key="k")
+    r = pytest.raises(ClientError, nobody.get_object, Bucket=bucket, Key="k").value.response
+    assert r["Error"]["Code"] == "AccessDenied" and "x-amz-delete-marker" not in r["ResponseMetadata"]["HTTPHeaders"]
+    for page in s3.list_object_versions(Bucket=bucket), s3.list_object_versions(Bucket=bucket):
+        for v in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            s3.delete_object(Bucket=bucket, Key=v["Key"], VersionId=v["VersionId"])
+
+
 def test_a_form_with_a_list(http_endpoint, s3, nobody, bucket):
     form = http_endpoint.client(region="eu-central-1").generate_presigned_post(bucket, "f", Fields={"acl": "public-read"}, Conditions=[{"acl": "public-read"}])
     assert requests.post(form["url"], data=form["fields"], files={"file": ("f", b"data")}, timeout=30).status_code == 204

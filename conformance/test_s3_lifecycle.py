@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 import server as srv
 from conftest import Endpoint, empty_bucket
+from version_model import empty, listing
 
 DAY = 1
 
@@ -114,3 +115,69 @@ def test_answers_tell_when(s3, bucket):
     assert 0 <= (ends - head["LastModified"]).total_seconds() - 100000 * DAY <= DAY
     s3.put_object(Bucket=bucket, Key="y", Body=b"1")
     assert "Expiration" not in s3.get_object(Bucket=bucket, Key="y")
+
+
+@pytest.fixture
+def vb(s3):
+    name = "life-" + uuid.uuid4().hex[:10]
+    s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    yield name
+    s3.delete_bucket_lifecycle(Bucket=name)
+    empty(s3, name, BypassGovernanceRetention=True)
+    s3.delete_bucket(Bucket=name)
+
+
+def versions(s3, bucket, key):
+    """Newest first: the body, or None of a marker."""
+    rows = sorted((r for r in listing(s3, bucket)[0] if r[0] == key), key=lambda r: not r[3])
+    return [None if r[4] else s3.get_object(Bucket=bucket, Key=key, VersionId=r[2])["Body"].read() for r in rows]
+
+
+def put_all(s3, bucket, key, bodies, **kw):
+    for b in bodies:
+        s3.put_object(Bucket=bucket, Key=key, Body=b, **kw)
+
+
+def test_older_versions_end(s3, vb):
+    put_all(s3, vb, "k", [b"1", b"2", b"3"])
+    put_all(s3, vb, "tagged", [b"1", b"2"], Tagging="keep=yes")
+    put_all(s3, vb, "locked", [b"1"], ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=datetime.datetime(2040, 1, 1))
+    put_all(s3, vb, "locked", [b"2"])
+    put_all(s3, vb, "other", [b"1", b"2"])
+    for k in ("k", "kept"):
+        s3.put_object(Bucket=vb, Key=k, Body=b"last")
+    older = {"NoncurrentVersionExpiration": {"NoncurrentDays": 1}, "Status": "Enabled"}
+    put_rules(s3, vb, {"ID": "a", "Filter": {"Prefix": "k"}, **older}, {"ID": "l", "Filter": {"Prefix": "locked"}, **older},
+              {"ID": "t", "Filter": {"And": {"Prefix": "tagged", "Tags": [{"Key": "keep", "Value": "no"}]}}, **older})
+    eventually(lambda: versions(s3, vb, "k") == [b"last"])
+    time.sleep(2 * DAY)
+    assert versions(s3, vb, "kept") == [b"last"] and len(versions(s3, vb, "tagged")) == 2
+    assert len(versions(s3, vb, "locked")) == 2 and len(versions(s3, vb, "other")) == 2
+
+
+def test_the_newest_of_them_are_kept(s3, vb):
+    put_all(s3, vb, "k", [b"%d" % i for i in range(6)])
+    put_rules(s3, vb, {"ID": "a", "Filter": {"Prefix": ""}, "Status": "Enabled", "NoncurrentVersionExpiration": {"NoncurrentDays": 1, "NewerNoncurrentVersions": 2}})
+    eventually(lambda: sorted(versions(s3, vb, "k")) == [b"3", b"4", b"5"])
+    time.sleep(2 * DAY)
+    assert sorted(versions(s3, vb, "k")) == [b"3", b"4", b"5"]
+
+
+def test_idle_markers_end(s3, vb):
+    put_all(s3, vb, "k", [b"1"])
+    s3.delete_object(Bucket=vb, Key="k")
+    s3.delete_object(Bucket=vb, Key="never")
+    put_rules(s3, vb, {"ID": "m", "Filter": {"Prefix": ""}, "Status": "Enabled", "Expiration": {"ExpiredObjectDeleteMarker": True}})
+    eventually(lambda: versions(s3, vb, "never") == [])
+    time.sleep(2 * DAY)
+    assert versions(s3, vb, "k") == [None, b"1"]  # it hides something
+    put_rules(s3, vb, {"ID": "m", "Filter": {"Prefix": ""}, "Status": "Enabled", "Expiration": {"ExpiredObjectDeleteMarker": True},
+                       "NoncurrentVersionExpiration": {"NoncurrentDays": 1}})
+    eventually(lambda: versions(s3, vb, "k") == [])
+
+
+def test_what_ends_in_a_bucket_with_versions_is_only_hidden(s3, vb):
+    put_all(s3, vb, "k", [b"1"])
+    put_rules(s3, vb, rule())
+    eventually(lambda: keys(s3, vb) == set())
+    assert versions(s3, vb, "k") == [None, b"1"]

@@ -4,17 +4,16 @@
 #include "s3api/name.h"
 
 /* Only a query that names a version is one: clients that don't encode send keys with a bare "?". */
-static enum err cut_version(struct str *value)
+static void cut_version(struct str *value, struct str *version)
 {
     static const struct str mark = {"?versionId=", 11};
     size_t at = str_find(*value, mark);
 
+    *version = STR_NONE;
     if (at == SIZE_MAX)
-        return ERR_OK;
-    if (!str_eq(str_skip(*value, at + mark.n), STR("null")))
-        return ERR_NO_SUCH_VERSION;
+        return;
+    *version = str_skip(*value, at + mark.n);
     value->n = at;
-    return ERR_OK;
 }
 
 enum err copy_source_parse(struct arena *a, struct str value, struct copy_source *out)
@@ -24,8 +23,7 @@ enum err copy_source_parse(struct arena *a, struct str value, struct copy_source
 
     if (str_starts(value, STR("arn:")))
         return ERR_NOT_IMPLEMENTED;
-    if ((e = cut_version(&value)) != ERR_OK)
-        return e;
+    cut_version(&value, &s.version);
     /* decoded as a whole: some clients encode the slash behind the bucket too */
     if (!url_decode(value, a, false, &s.key))
         return ERR_INVALID_ARGUMENT;

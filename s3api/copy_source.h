@@ -2,7 +2,7 @@
  *
  * Shape    pure parser over the header's value.
  * Owns     results live in the arena or in the value.
- * Errors   ERR_INVALID_ARGUMENT, ERR_KEY_TOO_LONG, ERR_NO_SUCH_VERSION (all but "null"), ERR_NOT_IMPLEMENTED (ARNs).
+ * Errors   ERR_INVALID_ARGUMENT, ERR_KEY_TOO_LONG, ERR_NOT_IMPLEMENTED (ARNs).
  * Thread   any.
  * Source   S3 API: CopyObject, UploadPartCopy.
  */
@@ -14,9 +14,10 @@
 
 struct copy_source {
     struct str bucket, key; /* decoded */
+    struct str version;     /* as sent; p == NULL: none */
 };
 
-/* "[/]bucket/key[?versionId=null]", percent-decoded once; "+" is a plus. */
+/* "[/]bucket/key[?versionId=...]", percent-decoded once; "+" is a plus. */
 MUST_USE enum err copy_source_parse(struct arena *a, struct str value, struct copy_source *out);
 
 #endif

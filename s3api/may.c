@@ -7,6 +7,7 @@
 #include "s3api/member.h"
 #include "s3api/objreq.h"
 #include "s3api/transform.h"
+#include "s3api/version.h"
 
 /* ---- who ---- */
 
@@ -208,7 +209,7 @@ static enum err told_missing(struct s3_request *r, enum err e)
     for (unsigned i = 0; i < r->said.looked_count; i++)
         if (e == ERR_ACCESS_DENIED && r->said.looked[i].missing && r->said.looked[i].uid == r->bucket.id.uid &&
             str_eq(r->said.looked[i].key, r->key) && s3_may(r, STR("s3:ListBucket"), &r->bucket, STR("")) == ERR_OK)
-            return objreq_fail(r, ERR_NO_SUCH_KEY, r->key, NULL);
+            return r->subs & SUB(VERSION_ID) ? ERR_NO_SUCH_VERSION : objreq_fail(r, ERR_NO_SUCH_KEY, r->key, NULL);
     return e;
 }
 
@@ -248,6 +249,7 @@ enum err s3_may_hide(struct s3_request *r, enum err e)
         return e;
     r->reply.message = STR_NONE;
     r->reply.detail_count = 0;
+    r->reply.keep_headers = false;
     return ERR_ACCESS_DENIED;
 }
 
@@ -256,14 +258,19 @@ enum err s3_may_hide(struct s3_request *r, enum err e)
 struct look_state {
     struct obj_head_req req;
     struct obj_head_res res;
-    struct bucket buckets[SAID_TAGS_MAX];
-    struct str keys[SAID_TAGS_MAX];
+    struct version_find_req find;
+    struct version_find_res found;
+    struct {
+        struct bucket bucket;
+        struct str key, version;
+    } wanted[SAID_TAGS_MAX];
     unsigned n;
 };
 
-static step_fn look_found;
+static step_fn look_found, look_named;
 
-static void want(struct s3_request *r, struct look_state *l, struct str action, const struct bucket *b, struct str key)
+static void want(struct s3_request *r, struct look_state *l, struct str action, const struct bucket *b, struct str key,
+                 struct str version)
 {
     bool broken;
     const struct policy *p = bucket_policy_of(r, b, &broken);
@@ -272,8 +279,9 @@ static void want(struct s3_request *r, struct look_state *l, struct str action, 
 
     if ((!tags && !acl) || l->n == SAID_TAGS_MAX)
         return;
-    l->buckets[l->n] = *b;
-    l->keys[l->n++] = key;
+    l->wanted[l->n].bucket = *b;
+    l->wanted[l->n].version = version;
+    l->wanted[l->n++].key = key;
 }
 
 static void want_archives(struct s3_request *r, struct look_state *l, struct str action, const struct bucket *b,
@@ -284,20 +292,22 @@ static void want_archives(struct s3_request *r, struct look_state *l, struct str
     if (!member_possible(r, b, key))
         return;
     for (size_t from = 0; l->n < SAID_TAGS_MAX && arc_format_split(key, from, &archive, &rest); from = archive.n + 1)
-        want(r, l, action, b, archive);
+        want(r, l, action, b, archive, STR_NONE);
 }
 
 /* A source that can't be found is told of by the operation. */
 static void want_source(struct s3_request *r, struct look_state *l)
 {
     struct copy_source from;
+    struct str action;
     struct bucket b;
 
     if (r->route->must & SUB(COPY_SOURCE) &&
         copy_source_parse(r->arena, s3_header(r, STR("x-amz-copy-source")), &from) == ERR_OK &&
         buckets_find(r->env->buckets, r->arena, from.bucket, &b) == ERR_OK) {
-        want(r, l, STR("s3:GetObject"), &b, from.key);
-        want_archives(r, l, STR("s3:GetObject"), &b, from.key);
+        action = from.version.p ? STR("s3:GetObjectVersion") : STR("s3:GetObject");
+        want(r, l, action, &b, from.key, from.version);
+        want_archives(r, l, action, &b, from.key);
     }
 }
 
@@ -310,7 +320,7 @@ bool may_wants_look(struct s3_request *r)
         (!bucket_conf_any(r->env->confs, STR("policy")) && !bucket_conf_any(r->env->confs, STR("ownership"))))
         return false;
     l = ARENA_NEW(r->arena, struct look_state);
-    want(r, l, action, &r->bucket, r->key);
+    want(r, l, action, &r->bucket, r->key, s3_query(r, STR("versionId")));
     want_archives(r, l, action, &r->bucket, r->key);
     want_source(r, l);
     r->state = l; /* until the operation's own takes its place */
@@ -325,25 +335,53 @@ enum step_next may_look(struct op *op)
 
     if (i == l->n)
         return op_go(op, request_may);
-    l->req = (struct obj_head_req){.arena = r->arena, .bucket = l->buckets[i].id, .key = l->keys[i], .cond = COND_INIT};
+    if (l->wanted[i].version.p) {
+        l->find = (struct version_find_req){l->wanted[i].bucket.id, l->wanted[i].key, l->wanted[i].version};
+        l->found = (struct version_find_res){.info = {0}};
+        version_find(r, &l->find, &l->found, op_try(op, look_named));
+        return STEP_WAIT;
+    }
+    l->req = (struct obj_head_req){
+        .arena = r->arena, .bucket = l->wanted[i].bucket.id, .key = l->wanted[i].key, .cond = COND_INIT};
+    l->res = (struct obj_head_res){.offset = 0};
     store_obj_head(r->env->store, &l->req, &l->res, op_try(op, look_found));
     return STEP_WAIT;
 }
 
-static enum step_next look_found(struct op *op)
+static enum step_next looked(struct op *op, const struct object_info *info)
 {
     struct s3_request *r = S3(op);
     struct look_state *l = r->state;
-    unsigned i = r->said.looked_count;
+    unsigned i = r->said.looked_count++;
+
+    r->said.looked[i].uid = l->wanted[i].bucket.id.uid;
+    r->said.looked[i].key = l->wanted[i].key;
+    r->said.looked[i].missing = !info;
+    r->said.looked[i].tags = info ? info->tags : STR("");
+    r->said.looked[i].acl = info ? object_attr(info, ACL_ATTR) : STR("");
+    return op_go(op, may_look);
+}
+
+static enum step_next look_found(struct op *op)
+{
+    struct look_state *l = S3(op)->state;
     enum err e = op->call.err;
 
     if (e != ERR_OK && e != ERR_NO_SUCH_KEY && e != ERR_NOT_FOUND)
         return op_fail(op, e);
-    r->said.looked[i].uid = l->buckets[i].id.uid;
-    r->said.looked[i].key = l->keys[i];
-    r->said.looked[i].missing = e != ERR_OK;
-    r->said.looked[i].tags = e == ERR_OK ? l->res.info.tags : STR("");
-    r->said.looked[i].acl = e == ERR_OK ? object_attr(&l->res.info, ACL_ATTR) : STR("");
-    r->said.looked_count++;
-    return op_go(op, may_look);
+    return looked(op, e == ERR_OK ? &l->res.info : NULL);
+}
+
+/* What is no version id is told of by the operation, to who may ask. */
+static enum step_next look_named(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct look_state *l = r->state;
+    enum err e = op->call.err;
+
+    if (e != ERR_OK && e != ERR_NO_SUCH_VERSION && e != ERR_NO_SUCH_KEY && e != ERR_INVALID_ARGUMENT)
+        return op_fail(op, e);
+    r->reply.detail_count = 0;
+    r->reply.message = STR_NONE;
+    return looked(op, e == ERR_OK ? &l->found.info : NULL);
 }

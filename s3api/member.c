@@ -40,6 +40,8 @@ enum err member_parse(struct s3_request *r, struct member_read_req *m, bool *wan
         return reply_error(r, ERR_INVALID_ARGUMENT, "archmime is not the type of a known archive format.");
     if (mime.n && !m->path.p)
         return reply_error(r, ERR_INVALID_ARGUMENT, "archmime goes with archpath.");
+    if (m->path.p && m->format == ARC_NONE && r->names_version) /* its place doesn't end as the key does */
+        m->format = arc_format_of_name(r->key);
     *wanted = m->path.p || (member_shown(r) && (member_like(r->key) || is_folder_here(r)));
     return ERR_OK;
 }

@@ -18,10 +18,7 @@ static step_fn select_found;
 static enum err select_parse(struct s3_request *r, struct select_state *s)
 {
     struct str mode = s3_query(r, STR("archmode")), mime = s3_query(r, STR("archmime"));
-    enum err e = objreq_check_version(r);
 
-    if (e != ERR_OK)
-        return e;
     s->req.pattern = s3_query(r, STR("archregx"));
     if (!mode.p || !s->req.pattern.p)
         return reply_error(r, ERR_INVALID_ARGUMENT, "archregx and archmode go together.");
@@ -49,7 +46,8 @@ enum step_next member_select(struct op *op)
     enum err e;
 
     s->r = r;
-    s->req.archive = (struct arcs_look_req){r->arena, r->bucket.id, r->key, ARC_NONE};
+    s->req.archive = (struct arcs_look_req){r->arena, r->place.bucket, r->place.key,
+                                            r->names_version ? arc_format_of_name(r->key) : ARC_NONE};
     if (!r->env->arcs)
         return op_fail(op, reply_error(r, ERR_NOT_IMPLEMENTED, "archregx is not implemented here."));
     if ((e = select_parse(r, s)) != ERR_OK)

@@ -12,7 +12,6 @@ static const struct {
 } unsupported[] = {
     {{"x-amz-server-side-encryption", 28}, true},
     {{"x-amz-copy-source-server-side-encryption", 40}, true},
-    {{"x-amz-object-lock-", 18}, true},
     {{"x-amz-write-offset-bytes", 24}, false},
     {{"x-amz-if-match-last-modified-time", 33}, false},
     {{"x-amz-if-match-size", 19}, false},
@@ -72,19 +71,6 @@ enum err objreq_refuse_unsupported(struct s3_request *r)
                     return not_implemented(r, h->name);
     }
     return ERR_OK;
-}
-
-enum err objreq_check_version(struct s3_request *r)
-{
-    struct str version = s3_query(r, STR("versionId"));
-
-    if (!version.p || str_eq(version, STR("null")))
-        return ERR_OK;
-    if (version.n == 0)
-        return reply_error(r, ERR_INVALID_ARGUMENT, "Version id cannot be the empty string");
-    reply_detail(r, STR("Key"), r->key);
-    reply_detail(r, STR("VersionId"), version);
-    return ERR_NO_SUCH_VERSION;
 }
 
 enum err objreq_part_number(struct s3_request *r, bool *present, uint32_t *out)
@@ -167,10 +153,12 @@ enum err objreq_copy_source(struct s3_request *r, struct objreq_source *out)
     }
     out->key = from.key;
     r->looked_in = &out->bucket;
+    out->version = from.version;
     creds_owner_id(out->bucket.owner, id);
     if (owner.p && !str_eq(owner, str_n(id, sizeof(id))))
         return ERR_ACCESS_DENIED;
-    return s3_may(r, STR("s3:GetObject"), &out->bucket, out->key);
+    return s3_may_version(r, out->version.p ? STR("s3:GetObjectVersion") : STR("s3:GetObject"), &out->bucket, out->key,
+                          out->version);
 }
 
 void objreq_reply_digest(struct s3_request *r, const struct digest *d)

@@ -12,11 +12,9 @@
 #include "s3api/request.h"
 #include "store/object.h"
 
-/* Headers that ask for something Sluice doesn't do (encryption, object lock, grants, appending): ERR_NOT_IMPLEMENTED,
+/* Headers that ask for something Sluice doesn't do (encryption, grants, appending): ERR_NOT_IMPLEMENTED,
  * so that nobody believes that it was done. x-amz-acl may say what is the case anyway. */
 MUST_USE enum err objreq_refuse_unsupported(struct s3_request *r);
-/* versionId: absent or "null", else ERR_NO_SUCH_VERSION. */
-MUST_USE enum err objreq_check_version(struct s3_request *r);
 /* The partNumber of a query: 1..PARTS_MAX. `present` may be NULL when it must be there. */
 MUST_USE enum err objreq_part_number(struct s3_request *r, bool *present, uint32_t *out);
 /* A body without any length. */
@@ -30,6 +28,7 @@ MUST_USE enum err objreq_body_open(struct s3_request *r, struct body *b, uint64_
 struct objreq_source {
     struct bucket bucket;
     struct str key;
+    struct str version; /* as sent; p == NULL: what is current */
 };
 MUST_USE enum err objreq_copy_source(struct s3_request *r, struct objreq_source *out);
 /* x-amz-expiration, when a lifecycle rule of the bucket says when the object ends. */

@@ -26,7 +26,8 @@ static step_fn acl_send, acl_read, acl_decide, acl_found, acl_copied;
 
 static void look(struct s3_request *r, struct acl_op *a, struct call *call)
 {
-    a->req = (struct obj_head_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key, .cond = COND_INIT};
+    a->req =
+        (struct obj_head_req){.arena = r->arena, .bucket = r->place.bucket, .key = r->place.key, .cond = COND_INIT};
     store_obj_head(r->env->store, &a->req, &a->res, call);
 }
 
@@ -36,12 +37,9 @@ enum step_next get_acl(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct acl_op *a = r->state = ARENA_NEW(r->arena, struct acl_op);
-    enum err e;
 
     if (r->level == LEVEL_BUCKET)
         return op_go(op, acl_send);
-    if ((e = objreq_check_version(r)) != ERR_OK)
-        return op_fail(op, e);
     reply_detail(r, STR("Key"), r->key);
     look(r, a, op_call(op, acl_send));
     return STEP_WAIT;
@@ -76,8 +74,6 @@ enum step_next put_acl(struct op *op)
 
     if (!r->env->confs)
         return op_fail(op, ERR_NOT_IMPLEMENTED);
-    if (r->level == LEVEL_OBJECT && (e = objreq_check_version(r)) != ERR_OK)
-        return op_fail(op, e);
     if ((e = acl_from_headers(r, r->http, r->level == LEVEL_BUCKET, &a->acl, &said)) != ERR_OK)
         return op_fail(op, e);
     a->read = (struct s3_read_req){.request = r, .max = said ? 0 : DOCUMENT_MAX};
@@ -162,11 +158,11 @@ static enum step_next acl_found(struct op *op)
     if (str_eq(object_attr(&a->res.info, ACL_ATTR), acl_encode(r, &a->acl)))
         return op_go(op, reply_send); /* as it is */
     a->copy = (struct obj_copy_req){.arena = r->arena,
-                                    .src_bucket = r->bucket.id,
-                                    .src_key = r->key,
+                                    .src_bucket = r->place.bucket,
+                                    .src_key = r->place.key,
                                     .src_cond = COND_INIT,
-                                    .bucket = r->bucket.id,
-                                    .key = r->key,
+                                    .bucket = r->place.bucket,
+                                    .key = r->place.key,
                                     .cond = COND_INIT,
                                     .replace_attrs = true,
                                     .keep_mtime = true,

@@ -9,6 +9,8 @@
 #include "s3api/transform.h"
 #include "store/source_chain.h"
 #include "store/verified.h"
+#include "s3api/lock.h"
+#include "s3api/version.h"
 
 struct append_state {
     uint64_t offset;
@@ -133,6 +135,7 @@ static enum step_next reply_appended(struct s3_request *r, const struct object_i
 {
     reply_etag(r, &info->etag);
     reply_checksum(r, &info->checksum);
+    version_reply(r, info);
     reply_header_f(r, STR("x-amz-object-size"), "%llu", (unsigned long long)info->size);
     return op_go(&r->op, reply_send);
 }
@@ -281,7 +284,7 @@ static enum err append_parse(struct s3_request *r, struct append_state *a)
     if ((e = objreq_check_length(r)) != ERR_OK || (e = objreq_refuse_unsupported(r)) != ERR_OK ||
         (e = attrs_collect(r->http, &a->put.info)) != ERR_OK ||
         (e = attrs_collect_tags(r->http, &a->put.info)) != ERR_OK ||
-        (e = acl_collect(r, r->http, &a->put.info)) != ERR_OK)
+        (e = acl_collect(r, r->http, &a->put.info)) != ERR_OK || (e = lock_collect(r, &a->put.info)) != ERR_OK)
         return e;
     cond_parse_write(r->http, &a->cond);
     return objreq_body_open(r, &a->body, PUT_SIZE_MAX);

@@ -1,6 +1,7 @@
 /* GetObjectAttributes: what HeadObject knows, as a document, with the parts of a multipart object. */
 #include "s3api/checksum.h"
 #include "s3api/objreq.h"
+#include "s3api/version.h"
 
 step_fn get_object_attributes; /* routes.def */
 
@@ -66,11 +67,11 @@ enum step_next get_object_attributes(struct op *op)
         return op_fail(op, reply_error(r, ERR_INVALID_ARGUMENT,
                                        "The x-amz-object-attributes header specifying the "
                                        "attributes to be retrieved is either missing or empty"));
-    if ((e = objreq_check_version(r)) != ERR_OK ||
-        (e = header_count(r, STR("x-amz-max-parts"), LIST_MAX, LIST_MAX, &a->max)) != ERR_OK ||
+    if ((e = header_count(r, STR("x-amz-max-parts"), LIST_MAX, LIST_MAX, &a->max)) != ERR_OK ||
         (e = header_count(r, STR("x-amz-part-number-marker"), PARTS_MAX, 0, &a->after)) != ERR_OK)
         return op_fail(op, e);
-    a->req = (struct obj_head_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key, .cond = COND_INIT};
+    a->req =
+        (struct obj_head_req){.arena = r->arena, .bucket = r->place.bucket, .key = r->place.key, .cond = COND_INIT};
     a->req.parts = (a->want & WANT_PARTS) != 0;
     store_obj_head(r->env->store, &a->req, &a->res, op_try(op, attributes_found));
     return STEP_WAIT;
@@ -108,8 +109,11 @@ static enum step_next attributes_found(struct op *op)
     struct str class = object_attr(info, STR("x-amz-storage-class"));
     struct buf *b;
 
+    if (op->call.err == ERR_NO_SUCH_KEY)
+        return op_go(op, version_absent);
     if (op->call.err != ERR_OK)
         return op_fail(op, objreq_fail(r, op->call.err, r->key, NULL));
+    version_reply_place(r, info);
     reply_last_modified(r, info->mtime_ns);
     b = reply_xml(r);
     xml_begin(b, STR("GetObjectAttributesResponse"));

@@ -131,8 +131,8 @@ static enum err check_create_headers(struct s3_request *r)
 
     if (e != ERR_OK)
         return e;
-    if (lock.n > 0 && !str_eq_nocase(lock, STR("false")))
-        return reply_error(r, ERR_NOT_IMPLEMENTED, "Object lock is not implemented.");
+    if (lock.n > 0 && !str_eq_nocase(lock, STR("false")) && !str_eq_nocase(lock, STR("true")))
+        return reply_error(r, ERR_INVALID_ARGUMENT, "x-amz-bucket-object-lock-enabled must be true or false.");
     return ERR_OK;
 }
 
@@ -219,6 +219,13 @@ enum step_next create_bucket(struct op *op)
         (e = check_view(r, c)) != ERR_OK || (e = take_access(r, c)) != ERR_OK)
         return op_fail(op, e);
     c->read = (struct s3_read_req){.request = r, .max = CREATE_BODY_MAX};
+    c->req.locks = str_eq_nocase(s3_header(r, STR("x-amz-bucket-object-lock-enabled")), STR("true"));
+    if (c->req.locks && (c->req.redundancy.kind != REDUNDANCY_NONE || c->req.props.n))
+        return op_fail(op,
+                       reply_error(r, ERR_NOT_IMPLEMENTED,
+                                   "Object lock is not implemented for buckets with copies, replicas or slices, nor "
+                                   "for those with settings of their own: make the bucket with "
+                                   "x-sluice-redundancy: none."));
     if (r->http->body)
         s3_read_xml(r, &c->read, &c->xml, op_call(op, create_parse));
     else /* its digests may be those of a document that was lost on the way */

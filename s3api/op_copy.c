@@ -3,14 +3,18 @@
 #include "s3api/acl.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
+#include "s3api/lock.h"
 #include "s3api/may.h"
 #include "s3api/member.h"
 #include "s3api/objreq.h"
+#include "s3api/version.h"
 
 step_fn copy_object; /* routes.def */
 
 struct copy_state {
     struct objreq_source source;
+    struct version_find_req find_req; /* of a version of it */
+    struct version_find_res find;
     struct obj_head_req head_req;
     struct obj_head_res head_res;
     struct obj_copy_req req;
@@ -26,7 +30,7 @@ struct copy_state {
     struct obj_put_res stored;
 };
 
-static step_fn copy_found, copy_looked, copy_opened, copy_stored, copy_done;
+static step_fn copy_named, copy_look, copy_found, copy_looked, copy_opened, copy_stored, copy_done;
 static enum err copy_parse(struct s3_request *r, struct copy_state *c);
 static void close_read(void *arg);
 static void copy_keep_attrs(struct s3_request *r, struct copy_state *c);
@@ -40,6 +44,36 @@ enum step_next copy_object(struct op *op)
 
     if ((e = copy_parse(r, c)) != ERR_OK)
         return op_fail(op, e);
+    if (!c->source.version.p)
+        return op_go(op, copy_look);
+    c->find_req = (struct version_find_req){c->source.bucket.id, c->source.key, c->source.version};
+    version_find(r, &c->find_req, &c->find, op_try(op, copy_named));
+    return STEP_WAIT;
+}
+
+static enum step_next copy_named(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct copy_state *c = r->state;
+
+    if (op->call.err != ERR_OK)
+        return op_fail(op, objreq_fail(r, op->call.err, c->source.key, NULL));
+    if (version_is_marker(c->find.version.kind))
+        return op_fail(op, reply_error(r, ERR_INVALID_REQUEST,
+                                       "The source of a copy request may not specifically refer to a delete marker by "
+                                       "version id."));
+    c->req.src_bucket = c->find.place.bucket;
+    c->req.src_key = c->find.place.key;
+    c->head_res.info = c->find.info;
+    op->call.err = ERR_OK;
+    return op_go(op, copy_found);
+}
+
+static enum step_next copy_look(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct copy_state *c = r->state;
+
     c->head_req = (struct obj_head_req){
         .arena = r->arena, .bucket = c->source.bucket.id, .key = c->source.key, .cond = COND_INIT};
     if (member_possible(r, &c->source.bucket, c->source.key)) {
@@ -66,7 +100,8 @@ static enum err copy_may_tags(struct s3_request *r, const struct copy_state *c)
 
     if (c->replace_tags || c->head_res.info.tags.n == 0)
         return ERR_OK;
-    e = s3_may(r, STR("s3:GetObjectTagging"), &c->source.bucket, c->source.key);
+    e = s3_may_version(r, c->source.version.p ? STR("s3:GetObjectVersionTagging") : STR("s3:GetObjectTagging"),
+                       &c->source.bucket, c->source.key, c->source.version);
     return e == ERR_OK ? s3_may(r, STR("s3:PutObjectTagging"), &r->bucket, r->key) : e;
 }
 
@@ -153,6 +188,10 @@ static enum step_next copy_done(struct op *op)
         e = ERR_CONFLICT; /* the source changed after it was looked at: copy_pin() */
     if (e != ERR_OK)
         return op_fail(op, objreq_fail(r, e, c->source.key, &c->req.cond));
+    version_reply(r, info);
+    if (c->source.bucket.id.versions != VERSIONS_OFF && !c->is_member)
+        version_reply_id(r, STR("x-amz-copy-source-version-id"),
+                         c->source.version.p ? c->find.version : version_of(&c->head_res.info));
     b = reply_xml(r);
     xml_begin(b, STR("CopyObjectResult"));
     xml_time(b, STR("LastModified"), info->mtime_ns);
@@ -182,7 +221,7 @@ static enum err directive(struct s3_request *r, struct str header, bool *replace
 /* S3 refuses a copy onto itself that would change nothing: it is always a mistake. */
 static enum err check_not_idle(struct s3_request *r, const struct copy_state *c)
 {
-    bool self = c->source.bucket.id.uid == r->bucket.id.uid && str_eq(c->source.key, r->key);
+    bool self = !c->source.version.p && c->source.bucket.id.uid == r->bucket.id.uid && str_eq(c->source.key, r->key);
 
     if (!self || c->replace_attrs || c->replace_tags || c->req.checksum != HASH_NONE ||
         s3_header(r, STR("x-amz-storage-class")).p || s3_header(r, STR("x-amz-website-redirect-location")).p)
@@ -216,7 +255,8 @@ static enum err copy_parse(struct s3_request *r, struct copy_state *c)
         (e = directive(r, STR("x-amz-tagging-directive"), &c->replace_tags)) != ERR_OK ||
         (e = parse_checksum(r, &q->checksum)) != ERR_OK || (e = attrs_collect(r->http, &q->info)) != ERR_OK ||
         (c->replace_tags && (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK) ||
-        (e = acl_collect(r, r->http, &q->info)) != ERR_OK || (e = check_not_idle(r, c)) != ERR_OK)
+        (e = acl_collect(r, r->http, &q->info)) != ERR_OK || (e = lock_collect(r, &q->info)) != ERR_OK ||
+        (e = check_not_idle(r, c)) != ERR_OK)
         return e;
     q->src_bucket = c->source.bucket.id;
     q->src_key = c->source.key;
@@ -227,24 +267,29 @@ static enum err copy_parse(struct s3_request *r, struct copy_state *c)
     return ERR_OK;
 }
 
-/* The source's headers, except that storage class, redirect and access control list are never copied: they come from the request
- * (S3 API: CopyObject). */
+/* The source's headers, except that storage class, redirect, locks and access control list are never copied: they come from the request (S3 API:
+ * CopyObject). */
 static void copy_keep_attrs(struct s3_request *r, struct copy_state *c)
 {
-    static const struct str own[] = {
-        {"x-amz-storage-class", 19}, {"x-amz-website-redirect-location", 31}, {ATTR_PRIVATE "acl", 12}};
+    static const struct str own[] = {{"x-amz-storage-class", 19},          {"x-amz-website-redirect-location", 31},
+                                     {"x-amz-object-lock-mode", 22},       {"x-amz-object-lock-retain-until-date", 35},
+                                     {"x-amz-object-lock-legal-hold", 28}, {ATTR_PRIVATE "acl", 12}};
+    enum { OWN = sizeof(own) / sizeof(own[0]) };
     const struct object_info *from = &c->head_res.info;
-    struct attr *attrs = arena_alloc(r->arena, (from->attr_count + 3) * sizeof(*attrs));
+    struct attr *attrs = arena_alloc(r->arena, (from->attr_count + OWN) * sizeof(*attrs));
     uint32_t n = 0;
 
-    for (uint32_t i = 0; i < from->attr_count; i++)
-        if (!str_eq(from->attrs[i].name, own[0]) && !str_eq(from->attrs[i].name, own[1]) &&
-            !str_eq(from->attrs[i].name, own[2]))
+    for (uint32_t i = 0; i < from->attr_count; i++) {
+        size_t k = 0;
+        while (k < OWN && !str_eq(from->attrs[i].name, own[k]))
+            k++;
+        if (k == OWN)
             attrs[n++] = from->attrs[i];
-    for (size_t i = 0; i < 3; i++) {
-        struct str v = object_attr(&c->req.info, own[i]);
+    }
+    for (size_t k = 0; k < OWN; k++) {
+        struct str v = object_attr(&c->req.info, own[k]);
         if (v.p)
-            attrs[n++] = (struct attr){own[i], v};
+            attrs[n++] = (struct attr){own[k], v};
     }
     c->req.info.attrs = attrs;
     c->req.info.attr_count = n;

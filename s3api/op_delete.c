@@ -4,8 +4,31 @@
 #include "s3api/member.h"
 #include "s3api/name.h"
 #include "s3api/objreq.h"
+#include "s3api/version.h"
 
 step_fn delete_object, delete_objects; /* routes.def */
+
+/* Which version is to be deleted. `id`: as sent; p == NULL: none in particular. */
+static enum err name_version(struct s3_request *r, struct str id, struct obj_delete_req *req)
+{
+    if (!id.p || (r->bucket.id.versions == VERSIONS_OFF && str_eq(id, STR("null"))))
+        return ERR_OK;
+    if (!version_id_parse(id, &req->version)) {
+        reply_detail(r, STR("ArgumentName"), STR("versionId"));
+        reply_detail(r, STR("ArgumentValue"), id);
+        return reply_error(r, ERR_INVALID_ARGUMENT, "%s",
+                           id.n ? "Invalid version id specified" : "Version id cannot be the empty string");
+    }
+    req->of_version = true;
+    return ERR_OK;
+}
+
+/* Only who may, and says so, deletes what is retained in governance mode. */
+static enum err ask_bypass(struct s3_request *r, struct str key, struct obj_delete_req *req)
+{
+    req->bypass = str_eq_nocase(s3_header(r, STR("x-amz-bypass-governance-retention")), STR("true"));
+    return req->bypass ? s3_may(r, STR("s3:BypassGovernanceRetention"), &r->bucket, key) : ERR_OK;
+}
 
 /* ---- one ---- */
 
@@ -22,9 +45,12 @@ enum step_next delete_object(struct op *op)
     struct delete_state *d = r->state = ARENA_NEW(r->arena, struct delete_state);
     enum err e;
 
-    if ((e = objreq_check_version(r)) != ERR_OK || (e = objreq_refuse_unsupported(r)) != ERR_OK)
+    if ((e = objreq_refuse_unsupported(r)) != ERR_OK)
         return op_fail(op, e);
     d->req = (struct obj_delete_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key};
+    if ((e = name_version(r, s3_query(r, STR("versionId")), &d->req)) != ERR_OK ||
+        (e = ask_bypass(r, r->key, &d->req)) != ERR_OK)
+        return op_fail(op, e);
     cond_parse_write(r->http, &d->req.cond);
     store_obj_delete(r->env->store, &d->req, &d->res, op_try(op, delete_done));
     return STEP_WAIT;
@@ -38,6 +64,11 @@ static enum step_next delete_done(struct op *op)
     if (op->call.err != ERR_OK)
         return op_fail(op, objreq_fail(r, op->call.err, r->key, &d->req.cond));
     reply_status(r, 204);
+    if (d->res.tells_version) {
+        version_reply_id(r, STR("x-amz-version-id"), d->res.version);
+        if (version_is_marker(d->res.version.kind))
+            reply_header(r, STR("x-amz-delete-marker"), STR("true"));
+    }
     return op_go(op, reply_send);
 }
 
@@ -69,7 +100,7 @@ struct delete_many_state {
 
 static step_fn delete_many_parse, delete_many_batch, delete_many_ended;
 static enum err parse_document(struct s3_request *r, struct delete_many_state *d);
-static void write_result(struct buf *b, const struct delete_many_state *d);
+static void write_result(struct buf *b, struct arena *arena, const struct delete_many_state *d);
 
 enum step_next delete_objects(struct op *op)
 {
@@ -116,7 +147,7 @@ static enum step_next delete_many_ended(struct op *op)
     d->at = d->end;
     if (d->at < d->count)
         return op_go(op, delete_many_batch);
-    write_result(reply_xml(r), d);
+    write_result(reply_xml(r), r->arena, d);
     return op_go(op, reply_send);
 }
 
@@ -135,8 +166,10 @@ static enum err parse_item(struct s3_request *r, const struct xml_doc *doc, cons
     if (item->err == ERR_OK)
         item->err = s3_may_version(r, item->version.n ? STR("s3:DeleteObjectVersion") : STR("s3:DeleteObject"),
                                    &r->bucket, key, item->version.n ? item->version : STR_NONE);
-    if (item->err == ERR_OK && item->version.n && !str_eq(item->version, STR("null")))
-        item->err = ERR_NO_SUCH_VERSION;
+    if (item->err == ERR_OK && item->version.n)
+        item->err = name_version(r, item->version, &item->req);
+    if (item->err == ERR_OK)
+        item->err = ask_bypass(r, key, &item->req);
     /* Conditions of directory buckets: not to be ignored, or more is deleted than was meant. */
     if (xml_child(doc, n, STR("LastModifiedTime")) || xml_child(doc, n, STR("Size")))
         item->err = ERR_NOT_IMPLEMENTED;
@@ -168,7 +201,7 @@ static enum err parse_document(struct s3_request *r, struct delete_many_state *d
     return ERR_OK;
 }
 
-static void write_item(struct buf *b, const struct delete_item *item, bool quiet)
+static void write_item(struct buf *b, struct arena *arena, const struct delete_item *item, bool quiet)
 {
     struct str element = item->err == ERR_OK ? STR("Deleted") : STR("Error");
 
@@ -178,6 +211,10 @@ static void write_item(struct buf *b, const struct delete_item *item, bool quiet
     xml_str(b, STR("Key"), item->req.key);
     if (item->version.n)
         xml_str(b, STR("VersionId"), item->version);
+    if (item->err == ERR_OK && item->res.tells_version && version_is_marker(item->res.version.kind)) {
+        xml_bool(b, STR("DeleteMarker"), true);
+        xml_str(b, STR("DeleteMarkerVersionId"), version_text(arena, item->res.version));
+    }
     if (item->err != ERR_OK) {
         xml_str(b, STR("Code"), str_z(err_code(item->err)));
         xml_str(b, STR("Message"), str_z(err_text(item->err)));
@@ -185,10 +222,10 @@ static void write_item(struct buf *b, const struct delete_item *item, bool quiet
     xml_close(b, element);
 }
 
-static void write_result(struct buf *b, const struct delete_many_state *d)
+static void write_result(struct buf *b, struct arena *arena, const struct delete_many_state *d)
 {
     xml_begin(b, STR("DeleteResult"));
     for (size_t i = 0; i < d->count; i++)
-        write_item(b, &d->items[i], d->quiet);
+        write_item(b, arena, &d->items[i], d->quiet);
     xml_close(b, STR("DeleteResult"));
 }

@@ -6,6 +6,7 @@
 #include "s3api/range.h"
 #include "s3api/tags.h"
 #include "s3api/transform.h"
+#include "s3api/version.h"
 
 step_fn get_object, head_object; /* routes.def */
 
@@ -100,6 +101,21 @@ static enum step_next head_look(struct op *op)
     return STEP_WAIT;
 }
 
+/* Another version is current meanwhile. */
+static bool moved_on(struct s3_request *r, struct get_state *g)
+{
+    enum err e = r->op.call.err;
+
+    if ((e != ERR_OK && e != ERR_INVALID_RANGE && e != ERR_NOT_MODIFIED && e != ERR_PRECONDITION) ||
+        !version_moved(r, &g->res.head.info))
+        return false;
+    source_close(g->res.body);
+    g->res = (struct obj_get_res){0};
+    g->req.head.bucket = r->place.bucket;
+    g->req.head.key = r->place.key;
+    return true;
+}
+
 static enum step_next get_opened(struct op *op)
 {
     struct s3_request *r = S3(op);
@@ -109,6 +125,10 @@ static enum step_next get_opened(struct op *op)
         drop_range(g);
         return op_go(op, get_open);
     }
+    if (moved_on(r, g))
+        return op_go(op, get_open);
+    if (op->call.err == ERR_NO_SUCH_KEY)
+        return op_go(op, version_absent);
     if (op->call.err == ERR_OK) {
         reply_body(r, g->res.body);
         g->res.body = NULL;
@@ -125,6 +145,10 @@ static enum step_next head_found(struct op *op)
         drop_range(g);
         return op_go(op, head_look);
     }
+    if (moved_on(r, g))
+        return op_go(op, head_look);
+    if (op->call.err == ERR_NO_SUCH_KEY)
+        return op_go(op, version_absent);
     if (op->call.err == ERR_OK)
         reply_length(r, g->res.head.len);
     return get_reply(r, g);
@@ -188,9 +212,9 @@ static enum err get_parse(struct s3_request *r, struct get_state *g)
     bool part;
     enum err e;
 
-    *h = (struct obj_head_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key};
-    if ((e = objreq_check_version(r)) != ERR_OK || (e = objreq_part_number(r, &part, &h->part_number)) != ERR_OK ||
-        (e = parse_overrides(r, g)) != ERR_OK || (e = member_parse(r, &g->member, &g->is_member)) != ERR_OK)
+    *h = (struct obj_head_req){.arena = r->arena, .bucket = r->place.bucket, .key = r->place.key};
+    if ((e = objreq_part_number(r, &part, &h->part_number)) != ERR_OK || (e = parse_overrides(r, g)) != ERR_OK ||
+        (e = member_parse(r, &g->member, &g->is_member)) != ERR_OK)
         return e;
     if (range.p) {
         range_parse(range, &h->range);
@@ -299,6 +323,7 @@ static enum step_next get_reply(struct s3_request *r, struct get_state *g)
     reply_last_modified(r, h->info.mtime_ns);
     reply_header(r, STR("Accept-Ranges"), STR("bytes"));
     reply_attrs(r, g);
+    version_reply_place(r, &h->info);
     reply_get_checksum(r, g);
     if (h->info.tags.n)
         reply_header_f(r, STR("x-amz-tagging-count"), "%zu", tags_count(h->info.tags));

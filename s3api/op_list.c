@@ -1,15 +1,14 @@
-/* ListObjects (versions 1 and 2) and ListObjectVersions over a bucket that keeps one version of each key. */
+/* ListObjects, versions 1 and 2. */
 #include "s3api/member.h"
 #include "s3api/token.h"
 
-enum list_form { LIST_V1, LIST_V2, LIST_VERSIONS };
+enum list_form { LIST_V1, LIST_V2 };
 
 struct list_op {
     enum list_form form;
     bool url;                      /* encoding-type=url */
-    bool with_owner;               /* v1 and versions always, v2 when asked */
-    struct str marker;             /* v1: marker; versions: key-marker */
-    struct str version_id_marker;  /* versions */
+    bool with_owner;               /* v1 always, v2 when asked */
+    struct str marker;             /* v1 */
     struct str token, start_after; /* v2; p == NULL: not sent */
     struct obj_list_req req;
     struct obj_list_res res;
@@ -34,20 +33,7 @@ static enum err parse_v2(struct s3_request *r, struct list_op *l)
     return ERR_OK;
 }
 
-static enum err parse_versions(struct s3_request *r, struct list_op *l)
-{
-    l->marker = s3_query(r, STR("key-marker"));
-    l->version_id_marker = s3_query(r, STR("version-id-marker"));
-    if (l->version_id_marker.n > 0 && l->marker.n == 0)
-        return reply_error(r, ERR_INVALID_ARGUMENT, "A version-id marker cannot be specified without a key marker.");
-    /* The only version of a key is "null": behind it there is nothing more of that key. */
-    l->req.after = l->marker;
-    l->with_owner = true;
-    return ERR_OK;
-}
-
-static const struct str echoed[] = {{"prefix", 6},       {"delimiter", 9},   {"marker", 6},
-                                    {"start-after", 11}, {"key-marker", 10}, {"version-id-marker", 17}};
+static const struct str echoed[] = {{"prefix", 6}, {"delimiter", 9}, {"marker", 6}, {"start-after", 11}};
 
 static enum err parse_common(struct s3_request *r, struct list_op *l)
 {
@@ -74,8 +60,6 @@ static enum step_next list_start(struct op *op, enum list_form form)
     l->form = form;
     if (e == ERR_OK && form == LIST_V2)
         e = parse_v2(r, l);
-    else if (e == ERR_OK && form == LIST_VERSIONS)
-        e = parse_versions(r, l);
     if (e != ERR_OK)
         return op_fail(op, e);
     if (form == LIST_V1) {
@@ -94,11 +78,6 @@ static enum step_next list_start(struct op *op, enum list_form form)
 enum step_next list_objects(struct op *op)
 {
     return list_start(op, S3(op)->subs & SUB(LIST_TYPE_2) ? LIST_V2 : LIST_V1);
-}
-
-enum step_next list_versions(struct op *op)
-{
-    return list_start(op, LIST_VERSIONS);
 }
 
 /* ---- the documents ---- */
@@ -132,27 +111,14 @@ static void write_v2_head(struct buf *b, struct s3_request *r, const struct list
     xml_u64(b, STR("KeyCount"), l->res.count);
 }
 
-static void write_versions_head(struct buf *b, const struct list_op *l)
-{
-    xml_key(b, STR("KeyMarker"), l->marker, l->url);
-    xml_str(b, STR("VersionIdMarker"), l->version_id_marker);
-    if (!is_truncated(l))
-        return;
-    xml_key(b, STR("NextKeyMarker"), last_entry(l)->key, l->url);
-    if (!last_entry(l)->is_prefix)
-        xml_str(b, STR("NextVersionIdMarker"), STR("null"));
-}
-
 static void write_head(struct buf *b, struct s3_request *r, const struct list_op *l)
 {
     xml_str(b, STR("Name"), r->bucket_name);
     xml_key(b, STR("Prefix"), l->req.prefix, l->url);
     if (l->form == LIST_V1)
         write_v1_head(b, l);
-    else if (l->form == LIST_V2)
-        write_v2_head(b, r, l);
     else
-        write_versions_head(b, l);
+        write_v2_head(b, r, l);
     xml_u64(b, STR("MaxKeys"), l->req.max);
     if (l->req.delimiter.n > 0)
         xml_key(b, STR("Delimiter"), l->req.delimiter, l->url);
@@ -163,12 +129,8 @@ static void write_head(struct buf *b, struct s3_request *r, const struct list_op
 
 static void write_entry(struct buf *b, const struct s3_request *r, const struct list_op *l, const struct list_entry *e)
 {
-    struct str element = l->form == LIST_VERSIONS ? STR("Version") : STR("Contents");
-
-    xml_open(b, element);
+    xml_open(b, STR("Contents"));
     xml_key(b, STR("Key"), e->key, l->url);
-    if (l->form == LIST_VERSIONS)
-        buf_add_str(b, STR("<VersionId>null</VersionId><IsLatest>true</IsLatest>"));
     xml_time(b, STR("LastModified"), e->mtime_ns);
     xml_etag(b, &e->etag);
     if (e->checksum_alg != HASH_NONE) {
@@ -179,7 +141,7 @@ static void write_entry(struct buf *b, const struct s3_request *r, const struct 
     if (l->with_owner)
         xml_owner(b, STR("Owner"), s3_owner(r));
     xml_str(b, STR("StorageClass"), e->storage_class.n > 0 ? e->storage_class : STR("STANDARD"));
-    xml_close(b, element);
+    xml_close(b, STR("Contents"));
 }
 
 static void write_prefix(struct buf *b, const struct list_op *l, const struct list_entry *e)
@@ -194,9 +156,8 @@ static enum step_next list_send(struct op *op)
     struct s3_request *r = S3(op);
     const struct list_op *l = r->state;
     struct buf *b = reply_xml(r);
-    struct str root = l->form == LIST_VERSIONS ? STR("ListVersionsResult") : STR("ListBucketResult");
 
-    xml_begin(b, root);
+    xml_begin(b, STR("ListBucketResult"));
     write_head(b, r, l);
     for (uint32_t i = 0; i < l->res.count; i++)
         if (!l->res.entries[i].is_prefix)
@@ -204,7 +165,7 @@ static enum step_next list_send(struct op *op)
     for (uint32_t i = 0; i < l->res.count; i++)
         if (l->res.entries[i].is_prefix)
             write_prefix(b, l, &l->res.entries[i]);
-    xml_close(b, root);
+    xml_close(b, STR("ListBucketResult"));
     reply_header(r, STR("x-amz-bucket-region"), s3_bucket_region(r, &r->bucket));
     return op_go(op, reply_send);
 }

@@ -1,6 +1,7 @@
 /* UploadPart and UploadPartCopy. */
 #include "s3api/cond.h"
 #include "s3api/objreq.h"
+#include "s3api/version.h"
 #include "s3api/range.h"
 
 step_fn upload_part, upload_part_copy; /* routes.def */
@@ -11,11 +12,13 @@ struct part_state {
     struct body body;
     struct body_check check; /* of a copied part */
     struct objreq_source from;
+    struct version_find_req find_req; /* of a version of it */
+    struct version_find_res find;
     struct obj_get_req get_req;
     struct obj_get_res get_res;
 };
 
-static step_fn part_done, part_copy_opened, part_copy_done;
+static step_fn part_done, part_copy_named, part_copy_open, part_copy_opened, part_copy_done;
 
 static enum err part_parse(struct s3_request *r, struct part_state *p)
 {
@@ -101,6 +104,34 @@ enum step_next upload_part_copy(struct op *op)
     if ((e = part_copy_parse(r, p)) != ERR_OK)
         return op_fail(op, e);
     arena_defer(r->arena, close_source, p);
+    if (!p->from.version.p)
+        return op_go(op, part_copy_open);
+    p->find_req = (struct version_find_req){p->from.bucket.id, p->from.key, p->from.version};
+    version_find(r, &p->find_req, &p->find, op_try(op, part_copy_named));
+    return STEP_WAIT;
+}
+
+static enum step_next part_copy_named(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct part_state *p = r->state;
+
+    if (op->call.err != ERR_OK)
+        return op_fail(op, objreq_fail(r, op->call.err, p->from.key, NULL));
+    if (version_is_marker(p->find.version.kind))
+        return op_fail(op, reply_error(r, ERR_INVALID_REQUEST,
+                                       "The source of a copy request may not specifically refer to a delete marker by "
+                                       "version id."));
+    p->get_req.head.bucket = p->find.place.bucket;
+    p->get_req.head.key = p->find.place.key;
+    return op_go(op, part_copy_open);
+}
+
+static enum step_next part_copy_open(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct part_state *p = r->state;
+
     store_obj_get(r->env->store, &p->get_req, &p->get_res, op_try(op, part_copy_opened));
     return STEP_WAIT;
 }

@@ -12,6 +12,8 @@
 #include "s3api/settings.h"
 #include "s3api/tags.h"
 #include "s3api/transform.h"
+#include "s3api/lock.h"
+#include "s3api/version.h"
 
 enum { READ_STEP = 16 << 10 };
 
@@ -203,6 +205,7 @@ static enum step_next post_stored(struct op *op)
         return op_fail(op, objreq_fail(r, op->call.err, r->key, NULL));
     reply_etag(r, &p->stored.info.etag);
     reply_checksum(r, &p->stored.info.checksum);
+    version_reply(r, &p->stored.info);
     to = redirect(r, p);
     reply_header(r, STR("Location"), to.p ? to : location(r));
     if (to.p)
@@ -395,7 +398,7 @@ static enum err check_as_put(struct s3_request *r, struct post_state *p)
 
     r->http = &p->as_put;
     if ((e = objreq_refuse_unsupported(r)) == ERR_OK && (e = attrs_collect(r->http, &p->put.info)) == ERR_OK &&
-        (e = attrs_collect_tags(r->http, &p->put.info)) == ERR_OK)
+        (e = attrs_collect_tags(r->http, &p->put.info)) == ERR_OK && (e = lock_collect(r, &p->put.info)) == ERR_OK)
         e = objreq_body_open(r, &p->body, PUT_SIZE_MAX);
     r->http = real;
     return e;

@@ -3,8 +3,10 @@
 #include "s3api/acl.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
+#include "s3api/lock.h"
 #include "s3api/objreq.h"
 #include "s3api/transform.h"
+#include "s3api/version.h"
 
 step_fn put_object; /* routes.def */
 
@@ -95,6 +97,7 @@ static enum step_next put_stored(struct op *op)
         return op_fail(op, objreq_fail(r, op->call.err, r->key, &p->req.cond));
     reply_etag(r, &p->res.info.etag);
     reply_checksum(r, &p->res.info.checksum);
+    version_reply(r, &p->res.info);
     p->res.info.tags = p->req.info.tags;
     objreq_reply_expiration(r, &p->res.info);
     return op_go(op, reply_send);
@@ -108,7 +111,7 @@ static enum err put_parse(struct s3_request *r, struct put_state *p)
     *q = (struct obj_put_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key, .size_max = PUT_SIZE_MAX};
     if ((e = objreq_check_length(r)) != ERR_OK || (e = objreq_refuse_unsupported(r)) != ERR_OK ||
         (e = attrs_collect(r->http, &q->info)) != ERR_OK || (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK ||
-        (e = acl_collect(r, r->http, &q->info)) != ERR_OK)
+        (e = acl_collect(r, r->http, &q->info)) != ERR_OK || (e = lock_collect(r, &q->info)) != ERR_OK)
         return e;
     cond_parse_write(r->http, &q->cond);
     if ((e = objreq_body_open(r, &p->body, PUT_SIZE_MAX)) != ERR_OK)

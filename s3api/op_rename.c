@@ -48,6 +48,9 @@ enum step_next rename_object(struct op *op)
 
     if (e != ERR_OK)
         return op_fail(op, e);
+    if (r->bucket.id.versions != VERSIONS_OFF) /* S3 has it where there are no versions only */
+        return op_fail(
+            op, reply_error(r, ERR_NOT_IMPLEMENTED, "RenameObject is not implemented in buckets with versions."));
     if (s->token.p || !cond_is_empty(&s->dates))
         return look(r, r->key, rename_replaced);
     return op_go(op, rename_look);

@@ -3,6 +3,7 @@
 #include "s3api/objreq.h"
 #include "s3api/settings.h"
 #include "s3api/tags.h"
+#include "s3api/version.h"
 
 enum { DOCUMENT_MAX = 64 << 10 };
 
@@ -19,11 +20,9 @@ enum step_next get_object_tagging(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct tagging_state *t = r->state = ARENA_NEW(r->arena, struct tagging_state);
-    enum err e;
 
-    if ((e = objreq_check_version(r)) != ERR_OK)
-        return op_fail(op, e);
-    t->req = (struct obj_head_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key, .cond = COND_INIT};
+    t->req =
+        (struct obj_head_req){.arena = r->arena, .bucket = r->place.bucket, .key = r->place.key, .cond = COND_INIT};
     store_obj_head(r->env->store, &t->req, &t->res, op_try(op, tagging_found));
     return STEP_WAIT;
 }
@@ -40,6 +39,7 @@ static enum step_next tagging_found(struct op *op)
         return op_fail(op, objreq_fail(r, op->call.err, r->key, NULL));
     if (t->res.info.tags.n && (e = tags_parse(r->arena, t->res.info.tags, tags, &n)) != ERR_OK)
         return op_fail(op, e);
+    version_reply_place(r, &t->res.info);
     struct buf *b = reply_xml(r);
     xml_begin(b, STR("Tagging"));
     xml_open(b, STR("TagSet"));
@@ -70,11 +70,11 @@ static struct retag_state *retag_new(struct s3_request *r)
     struct retag_state *t = r->state = ARENA_NEW(r->arena, struct retag_state);
 
     t->req = (struct obj_copy_req){.arena = r->arena,
-                                   .src_bucket = r->bucket.id,
-                                   .src_key = r->key,
+                                   .src_bucket = r->place.bucket,
+                                   .src_key = r->place.key,
                                    .src_cond = COND_INIT,
-                                   .bucket = r->bucket.id,
-                                   .key = r->key,
+                                   .bucket = r->place.bucket,
+                                   .key = r->place.key,
                                    .cond = COND_INIT,
                                    .replace_tags = true,
                                    .keep_mtime = true,
@@ -86,10 +86,7 @@ enum step_next put_object_tagging(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct retag_state *t = retag_new(r);
-    enum err e = objreq_check_version(r);
 
-    if (e != ERR_OK)
-        return op_fail(op, e);
     t->read = (struct s3_read_req){.request = r, .max = DOCUMENT_MAX};
     s3_read_xml(r, &t->read, &t->xml, op_call(op, retag_parse));
     return STEP_WAIT;
@@ -130,16 +127,19 @@ static enum step_next retag_copy(struct op *op)
 static enum step_next retag_done(struct op *op)
 {
     struct s3_request *r = S3(op);
+    const struct retag_state *t = r->state;
 
-    return op->call.err == ERR_OK ? op_go(op, reply_send) : op_fail(op, objreq_fail(r, op->call.err, r->key, NULL));
+    if (op->call.err != ERR_OK)
+        return op_fail(op, objreq_fail(r, op->call.err, r->key, NULL));
+    version_reply_place(r, &t->res.info);
+    return op_go(op, reply_send);
 }
 
 enum step_next delete_object_tagging(struct op *op)
 {
     struct s3_request *r = S3(op);
-    enum err e = objreq_check_version(r);
 
     retag_new(r);
     reply_status(r, 204);
-    return e == ERR_OK ? op_go(op, retag_copy) : op_fail(op, e);
+    return op_go(op, retag_copy);
 }

@@ -4,6 +4,8 @@
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
 #include "s3api/objreq.h"
+#include "s3api/lock.h"
+#include "s3api/version.h"
 
 step_fn create_multipart_upload, complete_multipart_upload, abort_multipart_upload; /* routes.def */
 
@@ -25,7 +27,8 @@ static enum err create_parse(struct s3_request *r, struct create_state *c)
 
     *q = (struct upload_create_req){.arena = r->arena, .bucket = r->bucket.id, .key = r->key};
     if ((e = objreq_refuse_unsupported(r)) != ERR_OK || (e = attrs_collect(r->http, &q->info)) != ERR_OK ||
-        (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK || (e = acl_collect(r, r->http, &q->info)) != ERR_OK)
+        (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK || (e = acl_collect(r, r->http, &q->info)) != ERR_OK ||
+        (e = lock_collect(r, &q->info)) != ERR_OK)
         return e;
     if ((e = checksum_plan(r->http, &q->checksum, &q->type, &message)) != ERR_OK)
         return message.n ? reply_error(r, e, STR_FMT, STR_ARG(message)) : e;
@@ -118,6 +121,7 @@ static enum step_next complete_done(struct op *op)
 
     if (op->call.err != ERR_OK)
         return op_fail(op, complete_failed(r, c, op->call.err));
+    version_reply(r, &c->res.info);
     b = reply_xml(r);
     xml_begin(b, STR("CompleteMultipartUploadResult"));
     write_location(b, r);

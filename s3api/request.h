@@ -32,6 +32,12 @@ struct s3_said {
     unsigned looked_count;
 };
 
+/* Where a store has an object. */
+struct s3_place {
+    struct bucket_id bucket;
+    struct str key;
+};
+
 struct s3_request {
     struct op op;
     struct http_req *http;
@@ -54,6 +60,9 @@ struct s3_request {
     struct bucket bucket;           /* filled before the first step at bucket and object level (not for CreateBucket) */
     char owner_id[64];              /* of the bucket; at service level of the caller */
     const struct bucket *looked_in; /* where a key is missing when one is; NULL: `bucket` */
+    struct s3_place place;          /* what an operation that takes a versionId works on; before the first step */
+    bool names_version;             /* by a versionId: `version`, found by version_guard */
+    struct object_version version;
 
     void *state; /* the operation's own, made by its first step with ARENA_NEW */
     struct s3_reply reply;

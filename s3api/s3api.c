@@ -7,6 +7,7 @@
 #include "s3api/member.h"
 #include "s3api/name.h"
 #include "s3api/request.h"
+#include "s3api/version.h"
 
 enum { QUERY_PARAMS_MAX = 128, HOST_ID_LEN = BASE64_LEN(32) };
 
@@ -183,6 +184,9 @@ enum step_next request_may(struct op *op)
 
     if (e != ERR_OK)
         return op_fail(op, e);
+    r->place = (struct s3_place){r->bucket.id, r->key};
+    if (version_guarded(r))
+        return op_go(op, version_guard);
     return member_guarded(r) ? op_go(op, member_guard) : op_go_named(op, r->route->first, "first");
 }
 

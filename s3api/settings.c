@@ -1,3 +1,4 @@
+#include "s3api/lock.h"
 #include "s3api/settings.h"
 
 #include <stdarg.h>
@@ -86,11 +87,10 @@ static const struct setting settings[] = {
     {SUB(REQUEST_PAYMENT), {"request-payment", 15}, {"RequestPaymentConfiguration", 27}, request_payment_read,
      .content = {"<Payer>BucketOwner</Payer>", 26}, .document_max = SMALL_MAX},
     {SUB(TAGGING), {"tagging", 7}, {"Tagging", 7}, bucket_tags_read, ERR_NO_SUCH_TAG_SET, .document_max = 128 << 10, .status = 204},
-    {SUB(VERSIONING), {"versioning", 10}, {"VersioningConfiguration", 23}, .fixed = true},
     {SUB(ENCRYPTION), {"encryption", 10}, .absent = ERR_NO_SUCH_ENCRYPTION, .fixed = true},
     {SUB(LIFECYCLE), {"lifecycle", 9}, {"LifecycleConfiguration", 22}, lifecycle_setting_read, ERR_NO_SUCH_LIFECYCLE,
      .own = true, .document_max = 512 << 10},
-    {SUB(OBJECT_LOCK), {"object-lock", 11}, .absent = ERR_NO_SUCH_OBJECT_LOCK, .fixed = true},
+    {SUB(OBJECT_LOCK), {"object-lock", 11}, {"ObjectLockConfiguration", 23}, lock_setting_read, ERR_NO_SUCH_OBJECT_LOCK},
     {SUB(OWNERSHIP), {"ownership", 9}, {"OwnershipControls", 17}, ownership_read, ERR_NO_SUCH_OWNERSHIP, .own = true,
      .document_max = SMALL_MAX, .fits = ownership_fits},
     {SUB(PUBLIC_ACCESS_BLOCK), {"public-access-block", 19}, {"PublicAccessBlockConfiguration", 30}, access_block_read,
@@ -190,10 +190,16 @@ static const void *acl_kept(struct arena *arena, struct str text)
     return NULL;
 }
 
+static const void *lock_kept(struct arena *arena, struct str text)
+{
+    return read_kept(setting_find(SUB(OBJECT_LOCK)), arena, text);
+}
+
 const struct bucket_doc_kind s3_doc_kinds[] = {
     {{"acl", 3}, acl_kept},
     {{"cors", 4}, cors_kept},
     {{"lifecycle", 9}, lifecycle_kept},
+    {{"object-lock", 11}, lock_kept},
     {{"ownership", 9}, ownership_kept},
     {{"policy", 6}, policy_kept},
     {{"public-access-block", 19}, access_block_kept},

@@ -71,12 +71,11 @@ enum step_next transform_get(struct op *op)
     bool is_member;
     enum err e;
 
-    if ((e = parse(r, &t->run)) != ERR_OK || (e = objreq_check_version(r)) != ERR_OK ||
-        (e = member_parse(r, &t->member_req, &is_member)) != ERR_OK)
+    if ((e = parse(r, &t->run)) != ERR_OK || (e = member_parse(r, &t->member_req, &is_member)) != ERR_OK)
         return op_fail(op, e);
     if (s3_query(r, STR("partNumber")).p)
         return op_fail(op, reply_error(r, ERR_INVALID_REQUEST, "A part of an object cannot be transformed."));
-    t->object = (struct obj_get_req){.head = {.arena = r->arena, .bucket = r->bucket.id, .key = r->key}};
+    t->object = (struct obj_get_req){.head = {.arena = r->arena, .bucket = r->place.bucket, .key = r->place.key}};
     cond_parse_read(r->http, &t->object.head.cond);
     arena_defer(r->arena, close_bodies, t);
     if (str_eq_nocase(s3_query(r, STR("etl_members")), STR("true")))

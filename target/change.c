@@ -179,29 +179,39 @@ static void follow(struct hot *h, const struct record *old)
         log_warn(STR_NONE, "time of a write is not that of this century", "ns=%lld", (long long)before);
 }
 
-enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h, unsigned how)
+enum err txn_replace(struct txn *t, const struct bucket_id *bucket, const struct cond *cond, struct hot *h,
+                     unsigned how)
 {
-    struct str refs_key = STR_NONE;
+    bool same_version = how & TXN_SAME_VERSION && (bucket->versions || version_uid_is_shadow(bucket->uid));
+    bool keeps = bucket->versions && !same_version, gone;
+    struct str refs_key = STR_NONE, raw = STR_NONE;
     struct record old;
     uint64_t refs = 0;
     enum err e, found;
 
-    if ((e = txn_check_bucket(t, bucket_uid)) != ERR_OK)
+    if ((e = txn_check_bucket(t, bucket->uid)) != ERR_OK)
         return e;
-    found = txn_object(t, h->key, &old);
+    found = txn_get(t, h->key, &raw);
+    if (found == ERR_OK)
+        found = record_decode(raw, &old);
     if (found != ERR_OK && found != ERR_NOT_FOUND)
         return found;
     if ((e = cond_check_write(cond, found == ERR_OK ? &old.info : NULL)) != ERR_OK)
         return e;
     if (how & TXN_SHARES_BODY && (e = share_count(t, &h->rec, &refs_key, &refs)) != ERR_OK)
         return e;
-    if (found == ERR_OK && (e = release_old(t, &old, &h->rec)) != ERR_OK)
+    /* with versions only a "null" one is replaced, by another */
+    gone = found == ERR_OK && (!keeps || (bucket->versions == VERSIONS_SUSPENDED && !old.info.versioned));
+    if (gone && (e = release_old(t, &old, &h->rec)) != ERR_OK)
         return e;
-    if (found == ERR_OK && !(how & TXN_KEEPS_MTIME))
+    if (keeps && !gone &&
+        (e = txn_keep_version(t, bucket, h, found == ERR_OK ? &(struct txn_current){&old, raw} : NULL)) != ERR_OK)
+        return e;
+    if (found == ERR_OK && !same_version && (keeps || !(how & TXN_KEEPS_MTIME)))
         follow(h, &old);
     if (!(how & TXN_SHARES_BODY))
         bring_body(t, h);
-    else if (refs && !(found == ERR_OK && has_same_body(&old, &h->rec)))
+    else if (refs && !(gone && has_same_body(&old, &h->rec)))
         refs_put(t, refs_key, refs + 1);
     txn_put(t, h->key, h->raw);
     txn_cache(t, h->key, hot_ref(h));

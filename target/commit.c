@@ -132,6 +132,44 @@ enum err txn_get(struct txn *t, struct str key, struct str *out)
     return ERR_OK;
 }
 
+/* The index's, but for what the batch has changed. */
+static enum err first_written(struct txn *t, struct str begin, struct str end, struct str *key, struct str *value)
+{
+    struct kv_iter *it = kv_iter_open(t->owner->conf.kv, &(struct kv_iter_options){.end = end});
+    enum err e = ERR_NOT_FOUND;
+
+    kv_iter_seek(it, begin);
+    while (kv_iter_valid(it) && pending_find(t, hash_place(kv_iter_key(it), 1), kv_iter_key(it)))
+        kv_iter_next(it);
+    if (kv_iter_valid(it)) {
+        *key = arena_str(&t->arena, kv_iter_key(it));
+        *value = arena_str(&t->arena, kv_iter_value(it));
+        t->bytes += key->n + value->n;
+        e = ERR_OK;
+    } else if (kv_iter_err(it) != ERR_OK) {
+        e = kv_iter_err(it);
+    }
+    kv_iter_close(it);
+    return e;
+}
+
+enum err txn_first(struct txn *t, struct str begin, struct str end, struct str *key, struct str *value)
+{
+    enum err e = first_written(t, begin, end, key, value);
+
+    if (e != ERR_OK && e != ERR_NOT_FOUND)
+        return e;
+    for (const struct pending *p = t->newest; p; p = p->before) {
+        if (p->deleted || !p->value.p || str_cmp(p->key, begin) < 0 || str_cmp(p->key, end) >= 0 ||
+            (e == ERR_OK && str_cmp(p->key, *key) >= 0))
+            continue;
+        *key = p->key;
+        *value = p->value;
+        e = ERR_OK;
+    }
+    return e;
+}
+
 void txn_put(struct txn *t, struct str key, struct str value)
 {
     struct pending *p = pending_get(t, key);

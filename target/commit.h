@@ -50,6 +50,8 @@ bool committer_is_broken(const struct committer *c);
 
 /* What the key holds now; ERR_NOT_FOUND. Valid until the batch ends. */
 MUST_USE enum err txn_get(struct txn *t, struct str key, struct str *out);
+/* The first key at or behind `begin`, before `end`, with what it holds; ERR_NOT_FOUND. As above; looks through the batch: not for every put. */
+MUST_USE enum err txn_first(struct txn *t, struct str begin, struct str end, struct str *key, struct str *value);
 /* `key` and `value` must stay until the batch ends: the commit's own, or from txn_arena(). */
 void txn_put(struct txn *t, struct str key, struct str value);
 void txn_delete(struct txn *t, struct str key);

@@ -272,6 +272,7 @@ static enum step_next settle_end(struct op *op)
 
 void disk_settle(struct disk_settle *s, struct call *whole)
 {
+    s->bucket.versions = VERSIONS_OFF; /* it moves as it is */
     s->whole = whole;
     op_start(&s->op, whole->loop, "disk_settle", settle_look, settle_end);
 }

@@ -20,6 +20,7 @@ struct disk_write {
     struct mountpath *on;   /* where it runs; NULL: wherever the key belongs */
     bool makes;             /* an object, of which the bucket wants all copies */
     bool any;               /* a Complete: wherever its upload is */
+    bool looks_back;        /* at older versions: all of them have to be where the key belongs */
     enum { FOR_CREATE, FOR_WRITE, FOR_DELETE } what;
     struct cond cond;
     struct cond *left; /* of the condition, for the method to decide in its commit: all of it, or none under the lock */
@@ -122,6 +123,8 @@ static enum step_next enter_set(struct op *op)
     /* it was begun on a mountpath where the key does not belong any more */
     if (w->on && !w->any && w->on != u->set->disks[w->lead].mountpath)
         return op_fail(op, ERR_UNAVAILABLE);
+    if (w->looks_back && !u->set->calm) /* SlowDown: until the resilver is done */
+        return op_fail(op, ERR_BUSY);
     if (w->left)
         *w->left = w->cond;
     if (w->what == FOR_CREATE || (u->set->calm && w->copies == 1))
@@ -337,6 +340,7 @@ static struct disk_write *write_new(struct store *s, struct arena *arena, const 
     w->handle = disk_handle_of(s);
     w->arena = arena;
     w->bucket = *bucket;
+    w->looks_back = bucket->versions == VERSIONS_SUSPENDED;
     w->key = key;
     w->whole = whole;
     w->copies = disk_copies(bucket->redundancy);
@@ -659,6 +663,7 @@ void disks_obj_delete(struct store *s, const struct obj_delete_req *req, struct 
     struct disk_write *w = write_new(s, req->arena, &req->bucket, req->key, c);
 
     w->del = *req;
+    w->looks_back |= req->of_version;
     w->cond = req->cond;
     w->what = FOR_DELETE;
     w->res = res;
@@ -698,6 +703,7 @@ void disks_obj_import(struct store *s, const struct obj_import_req *req, struct 
 {
     struct disk_write *w = write_new(s, req->arena, &req->bucket, req->key, c);
 
+    w->looks_back = false;
     w->import_in = req;
     w->makes = true;
     w->res = res;

@@ -86,6 +86,8 @@ enum txn_how {
     TXN_SHARES_BODY = 1 << 0,
     /* Otherwise it becomes later than that of what is replaced. */
     TXN_KEEPS_MTIME = 1 << 1,
+    /* In buckets with versions: it is the same version, of the same time, that says something else. */
+    TXN_SAME_VERSION = 1 << 2,
 };
 /* A segment that the old body of a splice has entries of, or the new one. */
 struct txn_share {
@@ -104,9 +106,19 @@ struct txn_splice {
  * what both have stays. */
 MUST_USE enum err txn_check_same(struct txn *t, struct str index_key, const struct cond *cond, struct str from);
 MUST_USE enum err txn_splice(struct txn *t, uint64_t bucket_uid, struct hot *h, const struct txn_splice *s);
-/* Replaces the record at h->key (which may be absent) by `h`, which nobody else has yet. Checks the bucket and the
- * condition first. Takes no reference: the cache gets one of its own. */
-MUST_USE enum err txn_replace(struct txn *t, uint64_t bucket_uid, const struct cond *cond, struct hot *h, unsigned how);
+/* Replaces the record at h->key (which may be absent) by `h`, which nobody else has yet, or, as the bucket wants it, makes an older version
+ * of it. Checks the bucket and the condition first. Takes no reference: the cache gets one of its own. */
+MUST_USE enum err txn_replace(struct txn *t, const struct bucket_id *bucket, const struct cond *cond, struct hot *h,
+                              unsigned how);
+/* The same once bucket, condition and counts were looked at, of a bucket with versions. `old` NULL: there is none; `old_raw` is its record. */
+struct txn_current {
+    const struct record *rec;
+    struct str raw;
+};
+MUST_USE enum err txn_keep_version(struct txn *t, const struct bucket_id *bucket, struct hot *h,
+                                   const struct txn_current *old);
+/* Deletes in a bucket with versions, and of one version: the whole of a commit. */
+MUST_USE enum err txn_delete_version(struct txn *t, const struct obj_delete_req *req, struct obj_delete_res *res);
 
 /* ---- the methods of a member ---- */
 

@@ -39,7 +39,7 @@ void fsck_note(struct fsck *f, const char *fmt, ...)
 
 const char *fsck_name(struct fsck *f, struct str index_key)
 {
-    char unescaped[KEY_MAX];
+    char unescaped[STORE_KEY_MAX];
     uint64_t uid;
     struct str key;
 

@@ -55,6 +55,42 @@ static bool has_content(struct rebuild *b, const struct record *r, struct str ma
     return true;
 }
 
+/* Where a version goes: an older one is described as what it was when it was current. Of what is there the newer stays or becomes current.
+ * *known: it is there. */
+static enum err place(struct rebuild *b, const struct description *d, const struct record *r, struct index_key *key,
+                      bool *known)
+{
+    struct kv_value v = {0};
+    struct version_key shadow;
+    struct index_key older;
+    struct record there = {.kind = BODY_EMPTY};
+    enum err e;
+
+    index_object(key, d->bucket.uid, d->key);
+    *known = false;
+    if (version_uid_is_shadow(d->bucket.uid) || d->key.n > KEY_MAX)
+        return is_known(b, key, r->info.mtime_ns, known);
+    version_key(&shadow, d->key, version_of(&r->info));
+    index_object(&older, d->bucket.uid | VERSIONS_SHADOW, version_key_str(&shadow));
+    if ((e = is_known(b, &older, r->info.mtime_ns, known)) != ERR_OK || *known)
+        return e;
+    e = kv_get(b->fsck->kv, index_key_str(key), KV_DISK, &v);
+    if (e == ERR_OK && record_decode(v.bytes, &there) == ERR_OK && (there.info.versioned || r->info.versioned) &&
+        there.info.mtime_ns != r->info.mtime_ns) {
+        if (there.info.mtime_ns > r->info.mtime_ns) {
+            *key = older;
+        } else {
+            version_key(&shadow, d->key, version_of(&there.info));
+            index_object(&older, d->bucket.uid | VERSIONS_SHADOW, version_key_str(&shadow));
+            e = put(b, &older, v.bytes);
+        }
+    } else if (e == ERR_OK) {
+        *known = there.info.mtime_ns >= r->info.mtime_ns;
+    }
+    kv_value_release(&v);
+    return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
 static enum err restore(struct rebuild *b, const struct description *d)
 {
     struct index_key key, body;
@@ -64,8 +100,7 @@ static enum err restore(struct rebuild *b, const struct description *d)
 
     if (d->kind != DESCRIBES_OBJECT || record_decode(d->record, &r) != ERR_OK)
         return ERR_OK;
-    index_object(&key, d->bucket.uid, d->key);
-    if ((e = is_known(b, &key, r.info.mtime_ns, &known)) != ERR_OK || known)
+    if ((e = place(b, d, &r, &key, &known)) != ERR_OK || known)
         return e;
     if (!has_content(b, &r, d->manifest)) {
         fsck_note(b->fsck, "%s: described but its content is not there", fsck_name(b->fsck, index_key_str(&key)));

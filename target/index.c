@@ -14,7 +14,7 @@ static void add_be(struct index_key *k, uint64_t v, size_t n)
 
 static void add_escaped(struct index_key *k, struct str s)
 {
-    assert(s.n <= KEY_MAX);
+    assert(s.n <= STORE_KEY_MAX);
     if (s.n == 0)
         return;
     if (!memchr(s.p, 0, s.n)) {
@@ -89,7 +89,7 @@ void index_successor(struct index_key *k)
     k->b[k->n - 1]++;
 }
 
-bool index_parse(struct str index_key, char out[KEY_MAX], uint64_t *bucket_uid, struct str *key, struct str *rest)
+bool index_parse(struct str index_key, char out[STORE_KEY_MAX], uint64_t *bucket_uid, struct str *key, struct str *rest)
 {
     struct str s = index_key;
     uint64_t uid = 0;
@@ -101,13 +101,13 @@ bool index_parse(struct str index_key, char out[KEY_MAX], uint64_t *bucket_uid, 
     s = str_skip(s, INDEX_HEAD);
     const char *zero = memchr(s.p, 0, s.n);
     size_t at = zero ? (size_t)(zero - s.p) : s.n, n = 0;
-    if (at + 1 >= s.n || at > KEY_MAX)
+    if (at + 1 >= s.n || at > STORE_KEY_MAX)
         return false;
     if ((uint8_t)s.p[at + 1] == TERMINATOR) {
         *key = str_n(s.p, at);
     } else {
         for (at = 0; at + 1 < s.n && !(s.p[at] == 0 && (uint8_t)s.p[at + 1] == TERMINATOR); at++) {
-            if (n == KEY_MAX)
+            if (n == STORE_KEY_MAX)
                 return false;
             out[n++] = s.p[at];
             if (s.p[at] == 0 && (uint8_t)s.p[++at] != ESCAPED_ZERO)

@@ -15,7 +15,7 @@
 
 enum {
     INDEX_HEAD = 1 + 8, /* type and bucket uid */
-    INDEX_KEY_MAX = INDEX_HEAD + 2 * KEY_MAX + 2 + SEGMENT_ID_LEN,
+    INDEX_KEY_MAX = INDEX_HEAD + 2 * STORE_KEY_MAX + 2 + SEGMENT_ID_LEN,
 };
 enum index_type {
     INDEX_OBJECT = 'O',
@@ -36,7 +36,7 @@ static inline struct str index_key_str(const struct index_key *k)
     return str_n(k->b, k->n);
 }
 
-/* `key` is at most KEY_MAX bytes, as everywhere below. */
+/* `key` is at most STORE_KEY_MAX bytes, as everywhere below. */
 void index_object(struct index_key *out, uint64_t bucket_uid, struct str key);
 void index_upload(struct index_key *out, uint64_t bucket_uid, struct str key, const struct segment_id *upload);
 void index_part(struct index_key *out, const struct segment_id *upload, uint32_t number);
@@ -50,8 +50,9 @@ void index_behind(struct index_key *out, enum index_type type, uint64_t bucket_u
 /* To the first key that does not begin with *k. */
 void index_successor(struct index_key *k);
 
-/* An object's or upload's key back: into `out` (KEY_MAX bytes) only when it was escaped, else a borrowed part of
+/* An object's or upload's key back: into `out` (STORE_KEY_MAX bytes) only when it was escaped, else a borrowed part of
  * `index_key`. *rest: what follows the terminator (may be NULL). False: not a key of ours. */
-bool index_parse(struct str index_key, char out[KEY_MAX], uint64_t *bucket_uid, struct str *key, struct str *rest);
+bool index_parse(struct str index_key, char out[STORE_KEY_MAX], uint64_t *bucket_uid, struct str *key,
+                 struct str *rest);
 
 #endif

@@ -3,6 +3,7 @@
 #include "store/lifecycle.h"
 #include "target/job_each.h"
 #include "target/job_own.h"
+#include "target/life_versions.h"
 
 /* Once a day: deletes the objects and gives up the uploads whose time has come by the rules of their bucket (store/lifecycle.h). Every node looks at
  * the keys that it leads. An object that changed since it was listed stays. */
@@ -17,7 +18,7 @@ struct life {
     uint32_t bucket;
     const struct lifecycle *rules;
     int64_t now_s;
-    char after[KEY_MAX];
+    char after[STORE_KEY_MAX];
     size_t after_n;
     struct obj_list_req list_req;
     struct obj_list_res page;
@@ -31,10 +32,11 @@ struct life {
     struct upload_list_res uploads;
     struct upload_abort_req abort_req;
     struct upload_abort_res aborted;
+    struct life_versions versions;
 };
 
 static step_fn life_start, life_page, life_bucket, life_list, life_listed, life_next, life_headed, life_deleted,
-    life_uploads, life_uploads_listed, life_upload, life_aborted, life_end;
+    life_uploads, life_uploads_listed, life_upload, life_aborted, life_versions, life_next_bucket, life_end;
 
 static int64_t day_of(const struct job_env *env)
 {
@@ -252,7 +254,25 @@ static enum step_next life_upload(struct op *op)
     if (l->uploads.truncated)
         return op_go(op, life_uploads);
     l->uploads = (struct upload_list_res){0};
-    l->bucket++;
+    return op_go(op, l->uploads_req.bucket.versions ? life_versions : life_next_bucket);
+}
+
+static enum step_next life_versions(struct op *op)
+{
+    struct life *l = OP(op, struct life);
+
+    l->versions = (struct life_versions){.job = &l->job,
+                                         .bucket = l->uploads_req.bucket,
+                                         .rules = l->rules,
+                                         .now_s = l->now_s,
+                                         .day_s = day_of(l->job.env)};
+    life_versions_run(&l->versions, op_call(op, life_next_bucket));
+    return STEP_WAIT;
+}
+
+static enum step_next life_next_bucket(struct op *op)
+{
+    OP(op, struct life)->bucket++;
     return op_go(op, life_bucket);
 }
 

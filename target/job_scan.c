@@ -118,7 +118,7 @@ static enum step_next scan_worked(struct op *op)
     if (s->page.count == 0)
         return op_go(op, scan_end);
     struct str last = s->page.entries[s->page.count - 1].key;
-    s->last_n = last.n < KEY_MAX ? last.n : KEY_MAX;
+    s->last_n = last.n < STORE_KEY_MAX ? last.n : STORE_KEY_MAX;
     memcpy(s->last, last.p, s->last_n);
     if (s->progress)
         s->progress(s->arg, str_n(s->last, s->last_n));
@@ -142,7 +142,7 @@ static void scan_cancel(void *arg)
 void job_scan_run(struct job_scan *s, struct call *whole)
 {
     s->whole = whole;
-    s->last_n = s->after.n < KEY_MAX ? s->after.n : KEY_MAX;
+    s->last_n = s->after.n < STORE_KEY_MAX ? s->after.n : STORE_KEY_MAX;
     memcpy(s->last, s->after.p ? s->after.p : "", s->last_n);
     op_start(&s->op, s->job->env->loop, "scan", scan_list, scan_end);
     call_on_cancel(whole, scan_cancel, s);
@@ -182,10 +182,16 @@ static enum step_next buckets_listed(struct op *op)
     for (uint32_t i = 0; i < b->page.count; i++) {
         const struct meta_entry *e = &b->page.entries[i];
         struct str name = str_skip(e->key, BUCKET_KEY.n);
-        if (bucket_parse(b->arena, name, e->value, &one) == ERR_OK)
+        if (bucket_parse(b->arena, name, e->value, &one) == ERR_OK) {
+            bool versions = one.id.versions != VERSIONS_OFF;
+            one.id.versions = VERSIONS_OFF; /* jobs move and mend what there is */
             buckets_add(b, &one);
-        else
+            one.id = version_shadow(one.id);
+            if (versions)
+                buckets_add(b, &one);
+        } else {
             job_failed(b->job, arena_printf(b->arena, "bucket " STR_FMT, STR_ARG(name)), ERR_CORRUPT);
+        }
     }
     if (!b->page.truncated || b->page.count == 0)
         return op_go(op, buckets_end);

@@ -42,7 +42,7 @@ struct job_scan {
     struct op op;
     struct call *whole;
     struct arena arena; /* of the page */
-    char last[KEY_MAX];
+    char last[STORE_KEY_MAX];
     size_t last_n;
     struct obj_list_req req;
     struct obj_list_res page;
@@ -55,7 +55,7 @@ struct job_scan {
 };
 void job_scan_run(struct job_scan *s, struct call *whole);
 
-/* All buckets, by name: from meta, not from the cache, which may be a moment behind. What is no record is a failure of the job. */
+/* All buckets, by name, each followed by that of its older versions, if it has any (store/versions.h): from meta, not from the cache, which may be a moment behind. What is no record is a failure of the job. */
 struct job_buckets {
     struct job *job;
     struct arena *arena; /* of what is found */

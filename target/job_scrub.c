@@ -27,7 +27,7 @@ struct scrub {
     struct slices_tidy_res tidy;
     struct arena page;
     char after[SLICES_KEY_LEN];
-    char from[KEY_MAX]; /* where the first bucket is gone on with */
+    char from[STORE_KEY_MAX]; /* where the first bucket is gone on with */
     size_t from_n;
 };
 
@@ -52,7 +52,7 @@ static void skip(struct scrub *s)
     s->from_n = 0;
     for (s->bucket = 0; s->bucket < b->count && str_cmp(b->all[s->bucket].id.name, name) < 0; s->bucket++)
         ;
-    if (s->bucket < b->count && str_eq(b->all[s->bucket].id.name, name) && rest.n / 2 <= KEY_MAX &&
+    if (s->bucket < b->count && str_eq(b->all[s->bucket].id.name, name) && rest.n / 2 <= STORE_KEY_MAX &&
         hex_decode(rest, s->from, rest.n / 2))
         s->from_n = rest.n / 2;
 }

@@ -166,6 +166,7 @@ static enum err prepare_new(struct complete_op *c)
     }
     r->info.attrs = attrs;
     r->info.upload_id = c->req->upload_id;
+    r->info.versioned = c->req->bucket.versions == VERSIONS_ON;
     r->info.mtime_ns = clock_wall_ns();
     if ((e = check_parts(c, &r->info)) == ERR_OK)
         e = build(c, r);
@@ -247,7 +248,7 @@ static enum err complete_apply(struct commit *m, struct txn *t)
         return e == ERR_NO_SUCH_UPLOAD ? ERR_AGAIN : e; /* perhaps completed by a twin: see what it made */
     if (txn_changes(t, &c->upload.id) != c->changes)
         return ERR_AGAIN;
-    if ((e = txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot,
+    if ((e = txn_replace(t, &c->req->bucket, &c->req->cond, c->hot,
                          c->req->gate && !c->gated.visit.follows ? TXN_KEEPS_MTIME : 0)) != ERR_OK)
         return e;
     txn_delete(t, index_key_str(&c->upload_key));

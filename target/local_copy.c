@@ -58,6 +58,11 @@ static enum step_next copy_start(struct op *op)
 
 /* ---- the new record ---- */
 
+static bool relabels(const struct copy_op *c)
+{
+    return c->req->keep_mtime && str_eq(index_key_str(&c->src_key), index_key_str(&c->key));
+}
+
 static void describe_copy(const struct copy_op *c, struct record *r)
 {
     const struct obj_copy_req *req = c->req;
@@ -68,6 +73,8 @@ static void describe_copy(const struct copy_op *c, struct record *r)
         r->info.upload_id = STR_NONE; /* no Complete made this one */
     }
     r->has_desc = false;
+    if (!relabels(c))
+        r->info.versioned = req->bucket.versions == VERSIONS_ON;
     if (req->replace_attrs) {
         r->info.attrs = req->info.attrs;
         r->info.attr_count = req->info.attr_count;
@@ -172,9 +179,10 @@ static enum step_next copy_stream(struct op *op)
     return STEP_WAIT;
 }
 
+/* With versions the source stays, as an older one: its deletion is another commit. */
 static bool moves(const struct copy_op *c)
 {
-    return c->req->move && !str_eq(index_key_str(&c->src_key), index_key_str(&c->key));
+    return c->req->move && !c->req->src_bucket.versions && !str_eq(index_key_str(&c->src_key), index_key_str(&c->key));
 }
 
 /* Too late to fail: a count that can't be read any more stays too high, and garbage collection goes by what refers to the body. */
@@ -199,16 +207,19 @@ static enum err copy_apply(struct commit *m, struct txn *t)
     enum err e;
 
     if (c->gated.bare)
-        return txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot, TXN_KEEPS_MTIME);
+        return txn_replace(t, &c->req->bucket, &c->req->cond, c->hot, TXN_KEEPS_MTIME);
     e = txn_object(t, index_key_str(&c->src_key), &now);
     if (e != ERR_OK)
         return e == ERR_NOT_FOUND ? ERR_NO_SUCH_KEY : e;
     if (now.kind != from->kind || (now.kind != BODY_EMPTY && segment_id_cmp(&now.body, &from->body) != 0))
         return ERR_AGAIN;
+    if (relabels(c) && now.info.mtime_ns != from->info.mtime_ns) /* another version of the same content */
+        return ERR_AGAIN;
     if (moves(c) && (e = txn_check_same(t, index_key_str(&c->src_key), &no_cond, c->from->raw)) != ERR_OK)
         return e == ERR_CONFLICT ? ERR_AGAIN : e; /* its tags, say: they would be lost */
-    e = txn_replace(t, c->req->bucket.uid, &c->req->cond, c->hot,
-                    TXN_SHARES_BODY | (c->req->gate && !c->gated.visit.follows ? TXN_KEEPS_MTIME : 0));
+    e = txn_replace(t, &c->req->bucket, &c->req->cond, c->hot,
+                    TXN_SHARES_BODY | (relabels(c) ? TXN_SAME_VERSION : 0) |
+                        (c->req->gate && !c->gated.visit.follows ? TXN_KEEPS_MTIME : 0));
     if (e == ERR_OK && moves(c))
         drop_source(c, t, &now);
     return e;

@@ -248,13 +248,16 @@ static enum err import_apply(struct commit *m, struct txn *t)
 {
     static const struct cond none = COND_INIT;
     struct import_op *i = CONTAINER(m, struct import_op, commit);
+    struct bucket_id raw = i->req->bucket;
     struct record now;
     enum err e = txn_object(t, i->hot->key, &now);
 
+    if (!i->req->as_new)
+        raw.versions = VERSIONS_OFF; /* it is a version of elsewhere, not a new one */
     if (e != ERR_OK && e != ERR_NOT_FOUND)
         return e;
     i->kept = import_keeps(e == ERR_OK ? &now.info : NULL, i->req);
-    return i->kept ? ERR_OK : txn_replace(t, i->req->bucket.uid, &none, i->hot, TXN_KEEPS_MTIME);
+    return i->kept ? ERR_OK : txn_replace(t, &raw, &none, i->hot, TXN_KEEPS_MTIME);
 }
 
 static enum step_next import_built(struct op *op)

@@ -44,9 +44,9 @@ static void first_key(struct index_key *k, enum index_type type, uint64_t uid, s
 {
     struct str common;
 
-    if (after.n > KEY_MAX)
+    if (after.n > STORE_KEY_MAX)
         after.n =
-            KEY_MAX; /* no key is longer: what sorts behind the cut, sorts behind the whole, but for the cut itself */
+            STORE_KEY_MAX; /* no key is longer: what sorts behind the cut, sorts behind the whole, but for the cut itself */
     if (str_cmp(after, prefix) < 0) {
         index_prefix(k, type, uid, prefix);
         return;
@@ -93,6 +93,7 @@ static enum err add_object(struct obj_page *p, const struct scan *s)
         .etag = r.info.etag,
         .checksum_alg = r.info.checksum.digest.alg,
         .checksum_type = r.info.checksum.type,
+        .versioned = r.info.versioned,
     };
     if (r.has_class)
         out->storage_class = arena_str(&p->page.arena, record_class(&r));
@@ -135,7 +136,7 @@ static enum err list_objects(struct offload_task *t)
 
     p->entries = arena_alloc(&p->page.arena, (req->max ? req->max : 1) * sizeof(*p->entries));
     p->made.entries = p->entries;
-    if (req->max == 0 || req->prefix.n > KEY_MAX)
+    if (req->max == 0 || req->prefix.n > STORE_KEY_MAX)
         return ERR_OK;
     scan_open(&s, p->page.set, INDEX_OBJECT, &req->bucket, req->prefix);
     first_key(&first, INDEX_OBJECT, req->bucket.uid, req->prefix, req->delimiter, req->after);
@@ -241,10 +242,10 @@ static enum err list_uploads(struct offload_task *t)
 
     p->entries = arena_alloc(&p->page.arena, (req->max ? req->max : 1) * sizeof(*p->entries));
     p->made.entries = p->entries;
-    if (req->max == 0 || req->prefix.n > KEY_MAX)
+    if (req->max == 0 || req->prefix.n > STORE_KEY_MAX)
         return ERR_OK;
     scan_open(&s, p->page.set, INDEX_UPLOAD, &req->bucket, req->prefix);
-    if (req->upload_id_marker.n && req->key_marker.n <= KEY_MAX && str_cmp(req->key_marker, req->prefix) >= 0)
+    if (req->upload_id_marker.n && req->key_marker.n <= STORE_KEY_MAX && str_cmp(req->key_marker, req->prefix) >= 0)
         index_prefix(&first, INDEX_UPLOAD, req->bucket.uid, req->key_marker); /* its later uploads still count */
     else
         first_key(&first, INDEX_UPLOAD, req->bucket.uid, req->prefix, req->delimiter, req->key_marker);

@@ -408,8 +408,7 @@ void local_obj_get(struct store *s, const struct obj_get_req *req, struct obj_ge
 struct delete_op {
     struct commit commit;
     const struct obj_delete_req *req;
-    bool existed;
-    struct obj_delete_res *res;
+    struct obj_delete_res *res, made;
     struct call *whole;
     struct call call;
     struct index_key key;
@@ -424,6 +423,8 @@ static enum err delete_apply(struct commit *m, struct txn *t)
 
     if ((e = txn_check_bucket(t, d->req->bucket.uid)) != ERR_OK)
         return e;
+    if (d->req->of_version || d->req->bucket.versions)
+        return txn_delete_version(t, d->req, &d->made);
     found = txn_object(t, key, &old);
     if (found != ERR_OK && found != ERR_NOT_FOUND)
         return found;
@@ -435,7 +436,7 @@ static enum err delete_apply(struct commit *m, struct txn *t)
         return e;
     txn_delete(t, key);
     txn_cache(t, key, NULL);
-    d->existed = true;
+    d->made.existed = true;
     return ERR_OK;
 }
 
@@ -444,7 +445,7 @@ static void delete_done(struct call *c)
     struct delete_op *d = CONTAINER(c, struct delete_op, call);
 
     if (c->err == ERR_OK)
-        d->res->existed = d->existed;
+        *d->res = d->made;
     call_finish(d->whole, c->err);
 }
 
@@ -455,7 +456,7 @@ void local_obj_delete(struct store *s, const struct obj_delete_req *req, struct 
     d->req = req;
     d->res = res;
     d->whole = c;
-    d->existed = false;
+    d->made = (struct obj_delete_res){0};
     d->call.state = CALL_IDLE;
     index_object(&d->key, req->bucket.uid, req->key);
     call_begin(&d->call, c->loop, delete_done);

@@ -50,6 +50,7 @@ static enum err seal_apply(struct commit *m, struct txn *t)
     struct purge_seal *s = CONTAINER(m, struct purge_seal, commit);
 
     txn_seal(t, s->purge->req->bucket.uid);
+    txn_seal(t, s->purge->req->bucket.uid | VERSIONS_SHADOW);
     s->sealed = true;
     return ERR_OK;
 }
@@ -70,7 +71,11 @@ static void unseal(struct purge_op *p, bool anyone)
 {
     for (size_t i = 0; i < p->mountpath_count; i++)
         if (anyone || p->seals[i].sealed)
-            committer_unseal(p->mountpaths[i]->committer, p->req->bucket.uid, anyone);
+            for (uint64_t shadow = 0;; shadow = VERSIONS_SHADOW) {
+                committer_unseal(p->mountpaths[i]->committer, p->req->bucket.uid | shadow, anyone);
+                if (shadow)
+                    break;
+            }
 }
 
 static enum step_next purge_start(struct op *op)
@@ -87,19 +92,26 @@ static enum step_next purge_start(struct op *op)
 
 /* ---- is anything in it ---- */
 
-static enum err look(struct offload_task *t)
+static enum err look_at(struct purge_op *p, struct bucket_id bucket)
 {
-    struct purge_op *p = CONTAINER(t, struct purge_op, task);
     struct index_key first;
     struct scan s;
 
-    scan_open(&s, p->set, INDEX_OBJECT, &p->req->bucket, STR_NONE);
-    index_prefix(&first, INDEX_OBJECT, p->req->bucket.uid, STR_NONE);
+    scan_open(&s, p->set, INDEX_OBJECT, &bucket, STR_NONE);
+    index_prefix(&first, INDEX_OBJECT, bucket.uid, STR_NONE);
     scan_seek(&s, &first);
-    p->not_empty = scan_valid(&s);
+    p->not_empty |= scan_valid(&s);
     enum err e = s.err;
     scan_close(&s);
     return e;
+}
+
+static enum err look(struct offload_task *t)
+{
+    struct purge_op *p = CONTAINER(t, struct purge_op, task);
+    enum err e = look_at(p, p->req->bucket);
+
+    return e == ERR_OK ? look_at(p, version_shadow(p->req->bucket)) : e;
 }
 
 static enum step_next purge_look(struct op *op)
@@ -123,15 +135,15 @@ static enum step_next purge_looked(struct op *op)
 
 /* ---- the next keys of a mountpath ---- */
 
-/* BLOCKING. At most `max` index keys of the bucket on the mountpath `at`. */
-static enum err next_keys(struct purge_op *p, enum index_type type, size_t max)
+/* BLOCKING. At most `max` index keys of a bucket on the mountpath `at`. */
+static enum err next_keys(struct purge_op *p, enum index_type type, uint64_t uid, size_t max)
 {
     struct index_key begin, end;
     enum err e;
 
     arena_release(&p->arena);
     p->count = 0;
-    index_prefix(&begin, type, p->req->bucket.uid, STR_NONE);
+    index_prefix(&begin, type, uid, STR_NONE);
     end = begin;
     index_successor(&end);
     struct kv_iter *it = kv_iter_open(p->mountpaths[p->at]->kv, &(struct kv_iter_options){.end = index_key_str(&end)});
@@ -144,12 +156,18 @@ static enum err next_keys(struct purge_op *p, enum index_type type, size_t max)
 
 static enum err next_upload(struct offload_task *t)
 {
-    return next_keys(CONTAINER(t, struct purge_op, task), INDEX_UPLOAD, 1);
+    struct purge_op *p = CONTAINER(t, struct purge_op, task);
+
+    return next_keys(p, INDEX_UPLOAD, p->req->bucket.uid, 1);
 }
 
 static enum err next_objects(struct offload_task *t)
 {
-    return next_keys(CONTAINER(t, struct purge_op, task), INDEX_OBJECT, PURGE_KEYS);
+    struct purge_op *p = CONTAINER(t, struct purge_op, task);
+    enum err e = next_keys(p, INDEX_OBJECT, p->req->bucket.uid, PURGE_KEYS);
+
+    return e == ERR_OK && p->count == 0 ? next_keys(p, INDEX_OBJECT, p->req->bucket.uid | VERSIONS_SHADOW, PURGE_KEYS)
+                                        : e;
 }
 
 /* ---- uploads, one by one ---- */

@@ -87,6 +87,7 @@ static enum err make_record(struct put_op *p, struct buf *raw)
     r.info.mtime_ns = clock_wall_ns();
     r.info.parts = 0;
     r.info.upload_id = STR_NONE;
+    r.info.versioned = p->req->bucket.versions == VERSIONS_ON;
     etag_from_md5(&r.info.etag, in->md5.b);
     r.info.checksum = (struct checksum){.digest = in->checksum, .type = CHECKSUM_FULL_OBJECT};
     if (in->staged.fd >= 0) {
@@ -148,7 +149,7 @@ static enum err put_apply(struct commit *m, struct txn *t)
 {
     struct put_op *p = CONTAINER(m, struct put_op, commit);
 
-    return txn_replace(t, p->req->bucket.uid, &p->req->cond, p->hot,
+    return txn_replace(t, &p->req->bucket, &p->req->cond, p->hot,
                        p->req->gate && !p->gated.visit.follows ? TXN_KEEPS_MTIME : 0);
 }
 

@@ -79,7 +79,8 @@ static enum step_next splice_found(struct op *op)
         enum err wanted = cond_check_write(&req->cond, p->from ? &p->from->rec.info : NULL);
         e = wanted != ERR_OK ? wanted : e;
     }
-    if (e == ERR_OK && p->from->rec.info.layout.n) /* nobody here has its content */
+    if (e == ERR_OK &&
+        (p->from->rec.info.layout.n || req->bucket.versions)) /* nobody here has its content; the old one lasts */
         e = ERR_NOT_IMPLEMENTED;
     if (e == ERR_OK)
         e = splice_plan_init(&p->plan, p->from, req->offset, req->cut);
@@ -369,7 +370,7 @@ static enum err splice_apply(struct commit *m, struct txn *t)
         return txn_splice(t, p->req->bucket.uid, p->hot, &s);
     if ((e = txn_check_same(t, p->hot->key, s.cond, s.from)) != ERR_OK)
         return e;
-    return txn_replace(t, p->req->bucket.uid, s.cond, p->hot, keeps ? TXN_KEEPS_MTIME : 0);
+    return txn_replace(t, &p->req->bucket, s.cond, p->hot, keeps ? TXN_KEEPS_MTIME : 0);
 }
 
 static enum step_next splice_commit(struct op *op)

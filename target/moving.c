@@ -179,11 +179,17 @@ struct write_op {
     struct upload_complete_req there_req;
     struct obj_delete_req delete_req;
     struct obj_delete_res delete_res;
+    /* with versions: the older ones at P, a page at a time */
+    struct obj_list_req list_req;
+    struct obj_list_res list;
+    uint32_t version;
+    struct keylock version_lock;
+    struct settle version_settle;
 };
 
 /* in order; write_found and what follows only for a Complete elsewhere */
-static step_fn write_lock, write_locked, write_settled, write_tried, write_found, write_there, write_replace,
-    write_bring, write_end;
+static step_fn write_lock, write_locked, write_older, write_older_listed, write_older_locked, write_older_settled,
+    write_settled, write_tried, write_found, write_there, write_replace, write_bring, write_end;
 
 static struct bucket_id write_bucket(const struct write_op *w)
 {
@@ -252,8 +258,60 @@ static enum step_next write_locked(struct op *op)
         return op_go(op, write_settled);
     w->settle = (struct settle){
         .handle = w->handle, .place = &w->place, .arena = w->arena, .bucket = write_bucket(w), .key = write_key(w)};
-    settle_run(&w->settle, op_call(op, write_settled));
+    settle_run(&w->settle, op_call(op, write_bucket(w).versions ? write_older : write_settled));
     return STEP_WAIT;
+}
+
+/* ---- older versions: what is newest among them, or "null", counts for the write, so that all are brought here before it. No more are made at
+ * P, which lets nobody write to the key ---- */
+
+static enum step_next write_older(struct op *op)
+{
+    struct write_op *w = OP(op, struct write_op);
+    struct version_key prefix;
+
+    version_key_prefix(&prefix, write_key(w));
+    w->list_req = (struct obj_list_req){.arena = w->arena,
+                                        .bucket = version_shadow(write_bucket(w)),
+                                        .prefix = arena_str(w->arena, version_key_str(&prefix)),
+                                        .max = LIST_MAX};
+    w->list = (struct obj_list_res){.count = 0};
+    w->version = 0;
+    store_obj_list(moving_from(w->handle, &w->place), &w->list_req, &w->list, op_call(op, write_older_listed));
+    return STEP_WAIT;
+}
+
+static enum step_next write_older_listed(struct op *op)
+{
+    struct write_op *w = OP(op, struct write_op);
+
+    if (w->version == w->list.count) /* those of the page are gone from there now */
+        return op_go(op, w->list.truncated ? write_older : write_settled);
+    keylock_take(w->handle->moving->locks, &w->version_lock, w->list_req.bucket.uid, w->list.entries[w->version].key,
+                 KEYLOCK_EXCLUSIVE, op_call(op, write_older_locked));
+    return STEP_WAIT;
+}
+
+static enum step_next write_older_locked(struct op *op)
+{
+    struct write_op *w = OP(op, struct write_op);
+
+    w->version_settle = (struct settle){.handle = w->handle,
+                                        .place = &w->place,
+                                        .arena = w->arena,
+                                        .bucket = w->list_req.bucket,
+                                        .key = w->list.entries[w->version].key};
+    settle_run(&w->version_settle, op_call(op, write_older_settled));
+    return STEP_WAIT;
+}
+
+static enum step_next write_older_settled(struct op *op)
+{
+    struct write_op *w = OP(op, struct write_op);
+
+    keylock_drop(&w->version_lock);
+    w->version++;
+    return op_go(op, write_older_listed);
 }
 
 static enum step_next write_settled(struct op *op)
@@ -332,6 +390,8 @@ static enum step_next write_replace(struct op *op)
 {
     struct write_op *w = OP(op, struct write_op);
 
+    if (w->bucket.versions) /* which it becomes an older version of */
+        return op_go(op, write_bring);
     w->delete_req = (struct obj_delete_req){.arena = w->arena, .bucket = w->bucket, .key = w->key, .cond = COND_INIT};
     store_obj_delete(w->handle->env.mine, &w->delete_req, &w->delete_res, op_call(op, write_bring));
     return STEP_WAIT;
@@ -341,8 +401,12 @@ static enum step_next write_bring(struct op *op)
 {
     struct write_op *w = OP(op, struct write_op);
 
-    w->settle = (struct settle){
-        .handle = w->handle, .place = &w->find.place, .arena = w->arena, .bucket = w->bucket, .key = w->key};
+    w->settle = (struct settle){.handle = w->handle,
+                                .place = &w->find.place,
+                                .arena = w->arena,
+                                .bucket = w->bucket,
+                                .key = w->key,
+                                .as_new = w->bucket.versions != VERSIONS_OFF};
     settle_run(&w->settle, op_call(op, write_end));
     return STEP_WAIT;
 }
@@ -351,6 +415,7 @@ static enum step_next write_end(struct op *op)
 {
     struct write_op *w = OP(op, struct write_op);
 
+    keylock_drop(&w->version_lock);
     keylock_drop(&w->lock);
     barrier_let_out(&w->handle->moving->writes, w->turn);
     call_finish(w->whole, op->err);

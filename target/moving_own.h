@@ -92,6 +92,7 @@ struct settle {
     struct arena *arena;
     struct bucket_id bucket;
     struct str key;
+    bool as_new; /* obj_import_req */
     struct call *whole;
     unsigned tries;
     struct str etag; /* of what was imported; empty: nothing was seen */

@@ -14,6 +14,7 @@ static enum step_next settle_clear(struct op *op)
     if (s->place->asleep)
         return op_fail(op, ERR_UNAVAILABLE);
     s->delete_req = (struct obj_delete_req){.arena = s->arena, .bucket = s->bucket, .key = s->key, .cond = COND_INIT};
+    s->delete_req.bucket.versions = VERSIONS_OFF; /* it moves: no version of it stays there */
     s->delete_req.cond.if_match = s->etag.n ? s->etag : MOVING_MARK;
     store_obj_delete(moving_from(s->handle, s->place), &s->delete_req, &s->delete_res, op_try(op, settle_cleared));
     return STEP_WAIT;
@@ -79,7 +80,8 @@ static enum step_next settle_import(struct op *op)
                                             .parts = s->head.parts,
                                             .part_count = s->head.part_count,
                                             .body = s->get.body,
-                                            .check = &s->check};
+                                            .check = &s->check,
+                                            .as_new = s->as_new};
     store_obj_import(s->handle->env.mine, &s->import_req, &s->import, op_try(op, settle_imported));
     return STEP_WAIT;
 }

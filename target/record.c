@@ -4,7 +4,7 @@
 #include "base/pack.h"
 
 enum { RECORD_FIELDS = 17, UPLOAD_FIELDS = 6, PART_FIELDS = 7, DESCRIPTION_FIELDS = 7 };
-enum { FLAG_CLASS = 1, FLAG_LAYOUT = 2 }; /* the latter brings one more field, behind the flags */
+enum { FLAG_CLASS = 1, FLAG_LAYOUT = 2, FLAG_VERSIONED = 4 }; /* a layout brings one more field, behind the flags */
 
 static enum err damaged(const char *what)
 {
@@ -131,7 +131,8 @@ enum err record_encode(struct buf *out, const struct record *r)
         return ERR_METADATA_TOO_LARGE;
     pack_array(out, i->layout.n ? RECORD_FIELDS + 1 : RECORD_FIELDS);
     pack_uint(out, RECORD_VERSION);
-    pack_uint(out, (has_class(i) ? FLAG_CLASS : 0) | (i->layout.n ? FLAG_LAYOUT : 0));
+    pack_uint(out,
+              (has_class(i) ? FLAG_CLASS : 0) | (i->layout.n ? FLAG_LAYOUT : 0) | (i->versioned ? FLAG_VERSIONED : 0));
     if (i->layout.n)
         pack_bin(out, i->layout.p, i->layout.n);
     pack_uint(out, i->size);
@@ -163,6 +164,7 @@ enum err record_decode(struct str bytes, struct record *out)
     if (fields != (flags & FLAG_LAYOUT ? RECORD_FIELDS + 1 : RECORD_FIELDS))
         return damaged("object");
     r.has_class = flags & FLAG_CLASS;
+    i->versioned = flags & FLAG_VERSIONED;
     if (flags & FLAG_LAYOUT)
         i->layout = unpack_bytes(&u, LAYOUT_MAX);
     i->size = unpack_uint(&u, INT64_MAX);
@@ -313,7 +315,7 @@ enum err description_decode(struct str bytes, struct description *out)
     d.kind = (enum description_kind)unpack_uint(&u, DESCRIBES_PART);
     d.bucket.uid = unpack_uint(&u, UINT64_MAX);
     d.bucket.name = unpack_bytes(&u, 255);
-    d.key = unpack_bytes(&u, KEY_MAX);
+    d.key = unpack_bytes(&u, STORE_KEY_MAX);
     d.record = unpack_bytes(&u, RECORD_MAX);
     d.manifest = unpack_bytes(&u, SEGMENT_DESC_MAX);
     if (!unpack_done(&u) || d.kind == 0)

@@ -37,7 +37,7 @@ struct repair {
     struct bucket_id bucket;
     struct mountpath_uuid bad;
     size_t key_len;
-    char key[KEY_MAX];
+    char key[STORE_KEY_MAX];
 };
 
 void disks_repair(struct disks *d, const struct bucket_id *bucket, struct str key, const struct mountpath_uuid *bad)
@@ -160,7 +160,7 @@ static enum err look(struct pass *p, struct buf *from)
     arena_release(&p->keys);
     kv_iter_seek(it, buf_str(from));
     for (; kv_iter_valid(it) && p->count < KEYS_AT_ONCE && looked < STEP_LOOK; kv_iter_next(it), looked++) {
-        char unescaped[KEY_MAX];
+        char unescaped[STORE_KEY_MAX];
         struct bucket_id bucket;
         struct str key;
         uint64_t uid;
@@ -213,7 +213,7 @@ static bool has_strange_uploads(struct pass *p)
     bool found = false;
 
     for (kv_iter_seek(it, str_n(&begin, 1)); kv_iter_valid(it) && !found; kv_iter_next(it)) {
-        char unescaped[KEY_MAX];
+        char unescaped[STORE_KEY_MAX];
         struct bucket_id bucket;
         struct str key;
         uint64_t uid;

@@ -17,7 +17,7 @@ struct scan_way {
     bool valid;
     struct str raw; /* index key */
     struct str key, rest;
-    char unescaped[KEY_MAX];
+    char unescaped[STORE_KEY_MAX];
 };
 struct scan {
     const struct disk_set *set;

@@ -14,6 +14,14 @@ enum { RECORD_FORMAT = 1 };
 
 /* ---- records ---- */
 
+static const struct str versions_texts[] = {
+    [VERSIONS_OFF] = {"", 0}, [VERSIONS_ON] = {"enabled", 7}, [VERSIONS_SUSPENDED] = {"suspended", 9}};
+
+struct str versions_text(enum versions_mode m)
+{
+    return versions_texts[m];
+}
+
 static void record_encode(const struct bucket *b, struct buf *out)
 {
     char uid[16], redundancy[REDUNDANCY_TEXT_MAX];
@@ -30,6 +38,10 @@ static void record_encode(const struct bucket *b, struct buf *out)
     js_put_str(out, "region", b->region);
     js_put_str(out, "owner", b->owner);
     js_put_str(out, "redundancy", redundancy_text(b->id.redundancy, redundancy));
+    if (b->id.versions)
+        js_put_str(out, "versions", versions_texts[b->id.versions]);
+    if (b->locks)
+        js_put_str(out, "locks", STR("true"));
     if (b->props.n) {
         js_key(out, STR("props"));
         js_raw(out, b->props);
@@ -51,6 +63,16 @@ static bool redundancy_decode(const struct doc *d, struct redundancy *out)
 
     *out = (struct redundancy){.kind = REDUNDANCY_NONE};
     return !doc_get(d, STR("redundancy")) || redundancy_parse(text, out) == ERR_OK;
+}
+
+static bool versions_decode(const struct doc *d, uint8_t *out)
+{
+    struct str text = text_of(d, STR("versions"));
+
+    for (*out = VERSIONS_OFF; *out <= VERSIONS_SUSPENDED; (*out)++)
+        if (str_eq(text, versions_texts[*out]))
+            return true;
+    return false;
 }
 
 static enum err props_decode(struct arena *arena, const struct doc *props, struct bucket *b)
@@ -78,18 +100,22 @@ enum err bucket_parse(struct arena *arena, struct str name, struct str value, st
     struct doc *d;
     uint64_t format = 0, uid = 0, created = 0;
     struct redundancy redundancy = {.kind = REDUNDANCY_NONE};
+    uint8_t versions = VERSIONS_OFF;
 
     if (js_read(arena, value, &d, why) != ERR_OK || !str_to_u64(text_of(d, STR("format")), UINT64_MAX, &format) ||
         format != RECORD_FORMAT || !str_hex_to_u64(text_of(d, STR("uid")), &uid) || uid == 0 ||
-        !str_to_u64(text_of(d, STR("created_ns")), INT64_MAX, &created) || !redundancy_decode(d, &redundancy)) {
+        !str_to_u64(text_of(d, STR("created_ns")), INT64_MAX, &created) || !redundancy_decode(d, &redundancy) ||
+        !versions_decode(d, &versions)) {
         log_error(STR_NONE, "bucket record can't be read", "name=%s format=%llu why=%s", log_quote(name),
                   (unsigned long long)format, log_quote(str_z(why)));
         return ERR_CORRUPT;
     }
-    *b = (struct bucket){.id = {.uid = uid, .name = arena_str(arena, name), .redundancy = redundancy},
-                         .created_ns = (int64_t)created,
-                         .region = text_of(d, STR("region")),
-                         .owner = text_of(d, STR("owner"))};
+    *b = (struct bucket){
+        .id = {.uid = uid, .name = arena_str(arena, name), .redundancy = redundancy, .versions = versions},
+        .created_ns = (int64_t)created,
+        .locks = str_eq(text_of(d, STR("locks")), STR("true")),
+        .region = text_of(d, STR("region")),
+        .owner = text_of(d, STR("owner"))};
     return props_decode(arena, doc_get(d, STR("props")), b);
 }
 
@@ -208,8 +234,10 @@ static uint64_t random_uid(void)
 {
     uint64_t uid = 0;
 
-    while (uid == 0)
+    while (uid == 0) {
         random_bytes(&uid, sizeof(uid));
+        uid &= ~VERSIONS_SHADOW;
+    }
     return uid;
 }
 
@@ -231,7 +259,11 @@ static enum err props_check(struct arena *arena, struct str props)
 static enum step_next create_put(struct op *op)
 {
     struct create_op *c = OP(op, struct create_op);
-    struct bucket b = {.id = {.uid = random_uid(), .name = c->req->name, .redundancy = c->req->redundancy},
+    struct bucket b = {.id = {.uid = random_uid(),
+                              .name = c->req->name,
+                              .redundancy = c->req->redundancy,
+                              .versions = c->req->locks ? VERSIONS_ON : VERSIONS_OFF},
+                       .locks = c->req->locks,
                        .created_ns = clock_wall_ns(),
                        .region = c->req->region,
                        .owner = c->req->owner,
@@ -330,7 +362,9 @@ static enum step_next delete_purge(struct op *op)
 {
     struct delete_op *d = OP(op, struct delete_op);
 
-    d->purge = (struct bucket_purge_req){.arena = d->req->arena, .bucket = d->bucket.id, .objects = d->req->objects};
+    /* what may be locked is deleted version by version */
+    d->purge = (struct bucket_purge_req){
+        .arena = d->req->arena, .bucket = d->bucket.id, .objects = d->req->objects && !d->bucket.locks};
     store_bucket_purge(d->req->store, &d->purge, &d->purged, op_call(op, delete_record));
     return STEP_WAIT;
 }
@@ -449,6 +483,11 @@ enum err buckets_find(struct buckets *t, struct arena *arena, struct str name, s
         bucket_copy(arena, b, &r->bucket);
     pthread_rwlock_unlock(&t->lock);
     return r ? ERR_OK : ERR_NO_SUCH_BUCKET;
+}
+
+bool buckets_shared(const struct buckets *t)
+{
+    return t->meta->ops->shared;
 }
 
 bool buckets_any_wide(struct buckets *t)

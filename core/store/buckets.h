@@ -2,7 +2,7 @@
  *
  * Shape    a table ordered by name under a reader lock, kept current by a meta watch; changes are compare-and-swaps in meta.
  *          Record: key "bucket/<name>", value {"format":1,"uid":"<hex>","created_ns":n,"region":"...","owner":"...",
- *          "redundancy":"ec=4+2","props":{...}}.
+ *          "redundancy":"ec=4+2","versions":"enabled","locks":"true","props":{...}}.
  * Owns     struct bucket values are copies into the caller's arena.
  * Errors   ERR_NO_SUCH_BUCKET, ERR_BUCKET_OWNED, ERR_BUCKET_EXISTS, ERR_BUCKET_NOT_EMPTY, ERR_UNAVAILABLE.
  * Thread   shared by all loops; calls finish on their own loop.
@@ -20,6 +20,7 @@ struct bucket {
     struct str owner;  /* access key or user that created it */
     struct str
         props; /* JSON object of settings, bounded by BUCKET_PROPS_MAX; empty = {}. What each member means: bucket_props.h */
+    bool locks;   /* versions can be locked (S3 Object Lock): versions can't be suspended any more */
     bool members; /* of props: what is in archives is shown as keys, "shard.tar/name" */
 };
 enum { BUCKET_PROPS_MAX = 16384 };
@@ -28,6 +29,9 @@ static inline bool bucket_is_system(struct str name)
 {
     return name.n > 0 && name.p[0] == '.';
 }
+
+/* "", "enabled", "suspended". */
+struct str versions_text(enum versions_mode m);
 
 /* A record as it is in meta, for who reads it there himself; the strs of *b live in `arena`. ERR_CORRUPT: it is none, and was logged. */
 MUST_USE enum err bucket_parse(struct arena *arena, struct str name, struct str value, struct bucket *b);
@@ -58,6 +62,7 @@ struct bucket_create_req {
     struct str name, region, owner;
     struct redundancy redundancy;
     struct str props; /* JSON object; empty: {} */
+    bool locks;       /* made with VERSIONS_ON, too */
 };
 struct bucket_create_res {
     struct bucket bucket; /* also filled on ERR_BUCKET_OWNED / ERR_BUCKET_EXISTS */
@@ -72,7 +77,10 @@ struct bucket_set_props_req {
     struct arena *arena;
     struct str name;
     struct str change;
-    bool replace; /* `change` is all there will be */
+    bool replace;      /* `change` is all there will be */
+    bool set_versions; /* the record's `versions` and `locks`, too: as these */
+    enum versions_mode versions;
+    bool locks;
     /* p != NULL: only while the settings are these, as struct bucket had them, otherwise ERR_CONFLICT: for who made `change` of them */
     struct str only_if;
 };
@@ -97,7 +105,7 @@ struct bucket_delete_req {
     struct arena *arena;
     struct store *store; /* asked to purge: refuses when not empty */
     struct str name;
-    bool objects; /* with all that is in it; otherwise ERR_BUCKET_NOT_EMPTY */
+    bool objects; /* with all that is in it, but for what can be locked; otherwise ERR_BUCKET_NOT_EMPTY */
 };
 struct bucket_delete_res {
     char unused;
@@ -106,6 +114,8 @@ struct bucket_delete_res {
  * When the record can't be removed, or was renamed meanwhile, the bucket is unsealed. */
 void buckets_delete(struct buckets *, const struct bucket_delete_req *, struct bucket_delete_res *, struct call *);
 
+/* Whether others write to the directory, too: what the cache of each shows may be a moment old. Any thread. */
+bool buckets_shared(const struct buckets *);
 /* Whether there is a bucket with copies on several nodes, from the cache. Any thread. */
 bool buckets_any_wide(struct buckets *);
 

@@ -74,8 +74,12 @@ static enum err change_record(struct props_op *p)
     buf_reset(&p->record);
     js_object(&p->record);
     for (const struct doc *d = root->first; d; d = d->next)
-        if (d != old)
+        if (d != old && !(p->req->set_versions && (str_eq(d->key, STR("versions")) || str_eq(d->key, STR("locks")))))
             write_member(&p->record, d);
+    if (p->req->set_versions) {
+        js_put_str(&p->record, "versions", versions_text(p->req->versions));
+        js_put_str(&p->record, "locks", p->req->locks ? STR("true") : STR(""));
+    }
     js_key(&p->record, STR("props"));
     merge(&p->record, old, p->change, p->req->replace);
     js_end_object(&p->record);

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/hash.h"
+#include "store/versions.h"
 
 /* log2(1 + i / 256) in units of 2^-56. Constants rather than a call of log2(): its last bits differ among libraries. */
 static const uint64_t log2_table[257] = {
@@ -69,6 +70,7 @@ uint64_t hrw_seed(struct str identity)
 
 uint64_t hrw_key(uint64_t bucket_uid, struct str key)
 {
+    version_base(&bucket_uid, &key);
     return hash_place(key, bucket_uid);
 }
 

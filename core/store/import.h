@@ -21,6 +21,8 @@ static inline bool import_keeps(const struct object_info *here, const struct obj
     bool same = here && here->mtime_ns == req->info.mtime_ns &&
                 str_eq(etag_str(&here->etag), etag_str(&req->info.etag)) && str_eq(here->layout, req->info.layout);
 
+    if (req->as_new)
+        return same;
     if (req->repair)
         return !same;
     return req->force ? same : here && here->mtime_ns >= req->info.mtime_ns;

@@ -7,7 +7,13 @@
 #include "base/clock.h"
 #include "http/url.h"
 
-enum { ID_MAX = 255, TAG_KEY_MAX = 128, TAG_VALUE_MAX = 256, TAG_TEXT_MAX = (TAG_KEY_MAX + TAG_VALUE_MAX) * 4 * 3 + 1 };
+enum {
+    NEWER_MAX = 100,
+    ID_MAX = 255,
+    TAG_KEY_MAX = 128,
+    TAG_VALUE_MAX = 256,
+    TAG_TEXT_MAX = (TAG_KEY_MAX + TAG_VALUE_MAX) * 4 * 3 + 1
+};
 
 struct reader {
     struct arena *arena;
@@ -147,10 +153,36 @@ static enum err read_expiration(struct reader *r, const struct xml_node *action)
         return read_days(r, n, "Expiration", &r->rule->days);
     if (str_eq(n->name, STR("Date")))
         return read_date(r, n);
-    if (str_eq(n->name, STR("ExpiredObjectDeleteMarker")))
-        return refuse(r, ERR_NOT_IMPLEMENTED,
-                      "ExpiredObjectDeleteMarker is not implemented: buckets have no delete markers.");
-    return ERR_MALFORMED_XML;
+    if (!str_eq(n->name, STR("ExpiredObjectDeleteMarker")) || r->rule->markers)
+        return ERR_MALFORMED_XML;
+    r->rule->markers = str_eq(str_trim(n->text), STR("true"));
+    return r->rule->markers || str_eq(str_trim(n->text), STR("false")) ? ERR_OK : ERR_MALFORMED_XML;
+}
+
+static enum err read_older(struct reader *r, const struct xml_node *action)
+{
+    struct lifecycle_rule *rule = r->rule;
+    uint64_t kept;
+    enum err e = ERR_OK;
+
+    if (rule->older_days)
+        return ERR_MALFORMED_XML;
+    for (const struct xml_node *n = xml_first(r->doc, action); e == ERR_OK && n; n = xml_next(r->doc, action, n)) {
+        if (str_eq(n->name, STR("NoncurrentDays"))) {
+            uint64_t days;
+            if (!str_to_u64(str_trim(n->text), INT32_MAX, &days) || days == 0)
+                return refuse(r, ERR_INVALID_ARGUMENT,
+                              "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer");
+            rule->older_days = (uint32_t)days;
+        } else if (str_eq(n->name, STR("NewerNoncurrentVersions"))) {
+            if (!str_to_u64(str_trim(n->text), NEWER_MAX, &kept) || kept == 0)
+                return refuse(r, ERR_INVALID_ARGUMENT, "'NewerNoncurrentVersions' must be from 1 to %d", NEWER_MAX);
+            rule->newer_kept = (uint32_t)kept;
+        } else {
+            e = ERR_MALFORMED_XML;
+        }
+    }
+    return e == ERR_OK && rule->older_days == 0 ? ERR_MALFORMED_XML : e;
 }
 
 static enum err read_abort(struct reader *r, const struct xml_node *action)
@@ -192,6 +224,8 @@ static enum err read_member(struct reader *r, const struct xml_node *n)
         return read_expiration(r, n);
     if (str_eq(n->name, STR("AbortIncompleteMultipartUpload")))
         return read_abort(r, n);
+    if (str_eq(n->name, STR("NoncurrentVersionExpiration")))
+        return read_older(r, n);
     if (str_eq(n->name, STR("Transition")) || str_starts(n->name, STR("NoncurrentVersion")))
         return refuse(r, ERR_NOT_IMPLEMENTED, STR_FMT " is not implemented.", STR_ARG(n->name));
     return ERR_MALFORMED_XML;
@@ -210,6 +244,9 @@ static enum err check_rule(struct reader *r)
     if (rule->abort_days && (rule->tag_count || rule->has_larger || rule->smaller_than != UINT64_MAX))
         return refuse(r, ERR_INVALID_REQUEST,
                       "AbortIncompleteMultipartUpload cannot be specified with Tags or object sizes");
+    if (rule->markers && (rule->tag_count || rule->has_larger || rule->smaller_than != UINT64_MAX))
+        return refuse(r, ERR_INVALID_REQUEST,
+                      "ExpiredObjectDeleteMarker cannot be specified with Tags or object sizes");
     return ERR_OK;
 }
 
@@ -308,6 +345,35 @@ int64_t lifecycle_ends(const struct lifecycle *l, const struct lifecycle_object 
         ends = at;
         if (rule)
             *rule = r;
+    }
+    return ends;
+}
+
+int64_t lifecycle_older_ends(const struct lifecycle *l, const struct lifecycle_object *o, int64_t since_s,
+                             uint32_t newer, int64_t day_s)
+{
+    int64_t ends = LIFECYCLE_NEVER;
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct lifecycle_rule *r = &l->rules[i];
+        int64_t at = r->older_days ? days_later(since_s, r->older_days, day_s) : LIFECYCLE_NEVER;
+        if (at < ends && newer >= r->newer_kept && fits(r, o))
+            ends = at;
+    }
+    return ends;
+}
+
+/* Rules by days mean markers, too (S3 User Guide, "Removing expired object delete markers"). */
+int64_t lifecycle_marker_ends(const struct lifecycle *l, struct str key, int64_t mtime_s, int64_t day_s)
+{
+    int64_t ends = LIFECYCLE_NEVER;
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct lifecycle_rule *r = &l->rules[i];
+        bool by_days = r->days && r->tag_count == 0 && !r->has_larger && r->smaller_than == UINT64_MAX;
+        int64_t at = r->markers ? mtime_s : by_days ? days_later(mtime_s, r->days, day_s) : LIFECYCLE_NEVER;
+        if (r->enabled && at < ends && str_starts(key, r->prefix))
+            ends = at;
     }
     return ends;
 }

@@ -29,6 +29,9 @@ struct lifecycle_rule {
     uint32_t days;       /* objects end so long after their last change; 0: not by days */
     int64_t date_s;      /* objects end then; 0: not by date */
     uint32_t abort_days; /* uploads end so long after they were begun; 0: never */
+    uint32_t older_days; /* older versions end so long after the next newer was made; 0: never */
+    uint32_t newer_kept; /* but for so many of them, the newest */
+    bool markers;        /* delete markers end when nothing is left behind them */
 };
 struct lifecycle {
     struct lifecycle_rule *rules;
@@ -49,6 +52,11 @@ struct lifecycle_object {
 /* When the object ends; *rule (may be NULL): by which. LIFECYCLE_NEVER: by none. */
 int64_t lifecycle_ends(const struct lifecycle *l, const struct lifecycle_object *o, int64_t day_s,
                        const struct lifecycle_rule **rule);
+/* When an older version ends: its next newer was made at `since_s`, and there are `newer` older versions that are newer than it. */
+int64_t lifecycle_older_ends(const struct lifecycle *l, const struct lifecycle_object *o, int64_t since_s,
+                             uint32_t newer, int64_t day_s);
+/* When a delete marker that is all there is of a key ends. */
+int64_t lifecycle_marker_ends(const struct lifecycle *l, struct str key, int64_t mtime_s, int64_t day_s);
 /* When an upload that was begun then is given up. */
 int64_t lifecycle_upload_ends(const struct lifecycle *l, struct str key, int64_t began_s, int64_t day_s);
 

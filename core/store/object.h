@@ -13,13 +13,14 @@
 #include "store/redundancy.h"
 
 enum {
-    KEY_MAX = 1024,             /* bytes of a key */
-    PARTS_MAX = 10000,          /* parts of an upload; numbers 1..PARTS_MAX */
-    LIST_MAX = 1000,            /* entries of a page */
-    USER_METADATA_MAX = 2048,   /* bytes of names and values of x-amz-meta-* */
-    OBJECT_HEADERS_MAX = 16384, /* bytes of all kept headers with tags */
-    ETAG_MAX = 39,              /* "32hex-10000" and some */
-    UPLOAD_ID_LEN = 32,         /* hex */
+    KEY_MAX = 1024,               /* bytes of a key */
+    STORE_KEY_MAX = KEY_MAX + 24, /* of one that stores keep: with the place of a version (versions.h) */
+    PARTS_MAX = 10000,            /* parts of an upload; numbers 1..PARTS_MAX */
+    LIST_MAX = 1000,              /* entries of a page */
+    USER_METADATA_MAX = 2048,     /* bytes of names and values of x-amz-meta-* */
+    OBJECT_HEADERS_MAX = 16384,   /* bytes of all kept headers with tags */
+    ETAG_MAX = 39,                /* "32hex-10000" and some */
+    UPLOAD_ID_LEN = 32,           /* hex */
     LAYOUT_MAX = 64,
 };
 #define PART_SIZE_MIN   (UINT64_C(5) << 20)
@@ -27,11 +28,19 @@ enum {
 #define PUT_SIZE_MAX    (UINT64_C(5) << 30)
 #define OBJECT_SIZE_MAX (UINT64_C(50) << 40)
 
+/* What a write to a key does with what is there. */
+enum versions_mode {
+    VERSIONS_OFF,       /* replaces it */
+    VERSIONS_ON,        /* keeps it as an older version */
+    VERSIONS_SUSPENDED, /* keeps it if it was written with VERSIONS_ON */
+};
+
 /* A bucket as stores know it: uid never comes back after a delete. The name is for logs and self-describing blocks. */
 struct bucket_id {
     uint64_t uid;
     struct str name;
     struct redundancy redundancy; /* never changes while the bucket lives */
+    uint8_t versions;             /* enum versions_mode: see versions.h */
     bool backend; /* a remote bucket is behind it: backend.h. Not on the wire: above the nodes' stores only */
     bool view;    /* it shows another bucket through ETLs. Not on the wire either */
 };
@@ -73,6 +82,7 @@ struct object_info {
     struct str upload_id; /* the upload it was completed from, empty otherwise */
     struct str
         layout; /* not empty: the content is elsewhere, in slices (erasure.h); this record has none. <= LAYOUT_MAX */
+    bool versioned; /* written with VERSIONS_ON: it has a version id of its own, others are "null" */
 };
 
 /* A copy whose strs live in `arena`. */

@@ -115,7 +115,7 @@ static enum err check_key(struct str key)
 {
     if (key.n == 0)
         return ERR_INVALID_ARGUMENT;
-    return key.n <= KEY_MAX ? ERR_OK : ERR_KEY_TOO_LONG;
+    return key.n <= STORE_KEY_MAX ? ERR_OK : ERR_KEY_TOO_LONG;
 }
 
 static enum err check_upload(struct str key, struct str upload_id)

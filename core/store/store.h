@@ -5,7 +5,7 @@
  * Units    see object.h.
  * Owns     the caller owns self, req, res and call until the call is done. Results are allocated from req->arena.
  *          res->body is the caller's to close. A put reads req->body but does not close it.
- * Errors   ERR_NO_SUCH_KEY, ERR_NO_SUCH_UPLOAD, ERR_NO_SUCH_BUCKET (the uid was purged), ERR_PRECONDITION, ERR_NO_SPACE, ERR_IO,
+ * Errors   ERR_NO_SUCH_KEY, ERR_NO_SUCH_VERSION, ERR_NO_SUCH_UPLOAD, ERR_NO_SUCH_BUCKET (the uid was purged), ERR_PRECONDITION, ERR_NO_SPACE, ERR_IO,
  *          ERR_CORRUPT, ERR_NOT_IMPLEMENTED (empty slot); errors of a source pass through. res is untouched on error unless stated.
  * Thread   a struct store is a handle of one loop; handles of one store share their engine.
  */
@@ -13,7 +13,7 @@
 #define SLUICE_STORE_STORE_H
 
 #include "base/source.h"
-#include "store/object.h"
+#include "store/versions.h"
 
 /* clang-format off */
 #define STORE_METHODS(M)                                                                                               \
@@ -114,9 +114,16 @@ struct obj_delete_req {
     struct cond cond;
     bool
         evict; /* of a bucket with a backend (backend.h): only what is cached. Else ERR_INVALID_REQUEST. Not on the wire */
+    /* Of a bucket with versions: deletes just this one, for good. Is it the current one, the next older becomes current. Of "null" only the
+     * kind is looked at. ERR_OBJECT_LOCKED. Otherwise what is current becomes an older version, and a delete marker is made. */
+    bool of_version;
+    struct object_version version;
+    bool bypass; /* a retention in governance mode is not looked at */
 };
 struct obj_delete_res {
-    bool existed; /* a missing key is not an error */
+    bool existed; /* a missing key is not an error, neither is a missing version */
+    bool tells_version;
+    struct object_version version; /* the marker that was made, or what was deleted */
 };
 
 /* Server-side copy. Shares content where it can, otherwise reads and writes. A source with a layout: ERR_NOT_IMPLEMENTED. */
@@ -130,7 +137,9 @@ struct obj_copy_req {
     struct cond cond;
     bool replace_attrs; /* take info.attrs instead of the source's */
     bool replace_tags;  /* take info.tags instead of the source's */
-    bool keep_mtime; /* as old as its source, or a nanosecond younger than what it replaces; where content is shared */
+    /* As old as its source, or a nanosecond younger than what it replaces; where content is shared. Onto itself, in buckets with versions: the
+     * same version says something else. */
+    bool keep_mtime;
     bool
         move; /* where one commit can do both, the source is deleted by the one that makes the copy: `moved` tells. Not on the wire */
     struct object_info info;
@@ -177,6 +186,8 @@ struct obj_import_req {
     uint32_t part_count;
     struct source *body;      /* info.size bytes; not closed. With info.layout: none, may be NULL */
     struct body_check *check; /* never NULL: further digests that the sender knows; none of a multipart object */
+    bool
+        as_new; /* a write as any other: what is here becomes an older version if the bucket wants that. Not on the wire */
     bool force;  /* replaces whatever is here, be it newer, unless it is the very same (mtime, ETag and layout) */
     bool repair; /* only replaces the very same, whose bytes are damaged; not on the wire */
 };
@@ -208,6 +219,7 @@ struct list_entry {
     enum hash_alg checksum_alg;
     enum checksum_type checksum_type;
     struct str storage_class; /* empty = STANDARD */
+    bool versioned;           /* as in object_info */
     /* with LIST_TELL_CACHED, of keys: */
     bool absent;  /* only the remote has it */
     bool changed; /* what is here is another size */

@@ -59,10 +59,11 @@ void wire_put_bucket(struct buf *b, const struct bucket_id *id)
 {
     char text[REDUNDANCY_TEXT_MAX];
 
-    pack_array(b, 3);
+    pack_array(b, 4);
     pack_uint(b, id->uid);
     wire_put_str(b, id->name);
     wire_put_str(b, id->redundancy.kind ? redundancy_text(id->redundancy, text) : STR_NONE);
+    pack_uint(b, id->versions);
 }
 
 void wire_get_bucket(struct unpack *u, struct bucket_id *id)
@@ -77,6 +78,11 @@ void wire_get_bucket(struct unpack *u, struct bucket_id *id)
         extra--;
         if (text.p && redundancy_parse(text, &id->redundancy) != ERR_OK)
             wire_spoil(u);
+    }
+    id->versions = VERSIONS_OFF;
+    if (extra) {
+        id->versions = (uint8_t)unpack_uint(u, VERSIONS_SUSPENDED);
+        extra--;
     }
     wire_close(u, extra);
 }
@@ -152,7 +158,7 @@ void wire_get_checksum(struct unpack *u, struct checksum *c)
 
 void wire_put_info(struct buf *b, const struct object_info *info)
 {
-    pack_array(b, 9);
+    pack_array(b, 10);
     pack_uint(b, info->size);
     pack_int(b, info->mtime_ns);
     wire_put_etag(b, &info->etag);
@@ -166,6 +172,7 @@ void wire_put_info(struct buf *b, const struct object_info *info)
     pack_uint(b, info->parts);
     wire_put_str(b, info->upload_id);
     wire_put_str(b, info->layout);
+    pack_uint(b, info->versioned);
 }
 
 static void get_attrs(struct unpack *u, struct arena *arena, struct object_info *info)
@@ -203,6 +210,10 @@ void wire_get_info(struct unpack *u, struct arena *arena, struct object_info *in
     info->upload_id = wire_get_str(u, WIRE_NAME_MAX);
     if (extra) {
         info->layout = wire_get_str(u, LAYOUT_MAX);
+        extra--;
+    }
+    if (extra) {
+        info->versioned = unpack_uint(u, 1);
         extra--;
     }
     wire_close(u, extra);

@@ -5,7 +5,7 @@
 
 static struct str get_key(struct unpack *u)
 {
-    return wire_get_str(u, KEY_MAX);
+    return wire_get_str(u, STORE_KEY_MAX);
 }
 
 static struct str get_text(struct unpack *u)
@@ -117,10 +117,14 @@ enum err wire_get_obj_splice_req(struct str bytes, struct arena *arena, struct o
 
 void wire_put_obj_delete_req(struct buf *b, const struct obj_delete_req *req)
 {
-    pack_array(b, 3);
+    pack_array(b, 7);
     wire_put_bucket(b, &req->bucket);
     wire_put_str(b, req->key);
     wire_put_cond(b, &req->cond);
+    pack_bool(b, req->of_version);
+    pack_int(b, req->version.mtime_ns);
+    pack_uint(b, req->version.kind);
+    pack_bool(b, req->bypass);
 }
 
 enum err wire_get_obj_delete_req(struct str bytes, struct arena *arena, struct obj_delete_req *req)
@@ -131,6 +135,13 @@ enum err wire_get_obj_delete_req(struct str bytes, struct arena *arena, struct o
     wire_get_bucket(&u, &r.bucket);
     r.key = get_key(&u);
     wire_get_cond(&u, &r.cond);
+    if (extra >= 4) {
+        r.of_version = unpack_bool(&u);
+        r.version.mtime_ns = unpack_int(&u);
+        r.version.kind = (enum version_kind)unpack_uint(&u, VERSION_KINDS - 1);
+        r.bypass = unpack_bool(&u);
+        extra -= 4;
+    }
     END();
 }
 

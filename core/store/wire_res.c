@@ -88,8 +88,11 @@ enum err wire_get_obj_splice_res(struct str bytes, struct arena *arena, struct o
 
 void wire_put_obj_delete_res(struct buf *b, const struct obj_delete_res *res)
 {
-    pack_array(b, 1);
+    pack_array(b, 4);
     pack_bool(b, res->existed);
+    pack_bool(b, res->tells_version);
+    pack_int(b, res->version.mtime_ns);
+    pack_uint(b, res->version.kind);
 }
 
 enum err wire_get_obj_delete_res(struct str bytes, struct arena *arena, struct obj_delete_res *res)
@@ -98,6 +101,12 @@ enum err wire_get_obj_delete_res(struct str bytes, struct arena *arena, struct o
 
     BEGIN(1);
     r.existed = unpack_bool(&u);
+    if (extra >= 3) {
+        r.tells_version = unpack_bool(&u);
+        r.version.mtime_ns = unpack_int(&u);
+        r.version.kind = (enum version_kind)unpack_uint(&u, VERSION_KINDS - 1);
+        extra -= 3;
+    }
     END();
 }
 
@@ -128,7 +137,7 @@ enum err wire_get_obj_import_res(struct str bytes, struct arena *arena, struct o
 
 static void put_list_entry(struct buf *b, const struct list_entry *x)
 {
-    pack_array(b, 8);
+    pack_array(b, 9);
     wire_put_str(b, x->key);
     pack_bool(b, x->is_prefix);
     pack_uint(b, x->size);
@@ -137,6 +146,7 @@ static void put_list_entry(struct buf *b, const struct list_entry *x)
     pack_uint(b, x->checksum_alg);
     pack_uint(b, x->checksum_type);
     wire_put_str(b, x->storage_class);
+    pack_bool(b, x->versioned);
 }
 
 static void get_list_entry(struct unpack *u, struct list_entry *x)
@@ -144,7 +154,7 @@ static void get_list_entry(struct unpack *u, struct list_entry *x)
     uint32_t extra = wire_open(u, 8);
 
     *x = (struct list_entry){.size = 0}; /* some of its fields are not on the wire */
-    x->key = wire_get_str(u, KEY_MAX);
+    x->key = wire_get_str(u, STORE_KEY_MAX);
     x->is_prefix = unpack_bool(u);
     x->size = unpack_uint(u, OBJECT_SIZE_MAX);
     x->mtime_ns = unpack_int(u);
@@ -152,6 +162,10 @@ static void get_list_entry(struct unpack *u, struct list_entry *x)
     x->checksum_alg = wire_get_alg(u);
     x->checksum_type = wire_get_checksum_type(u);
     x->storage_class = wire_get_str(u, WIRE_NAME_MAX);
+    if (extra) {
+        x->versioned = unpack_bool(u);
+        extra--;
+    }
     wire_close(u, extra);
 }
 
@@ -259,7 +273,7 @@ static void get_upload_entry(struct unpack *u, struct upload_entry *x)
 {
     uint32_t extra = wire_open(u, 8);
 
-    x->key = wire_get_str(u, KEY_MAX);
+    x->key = wire_get_str(u, STORE_KEY_MAX);
     x->is_prefix = unpack_bool(u);
     x->upload_id = wire_get_str(u, WIRE_NAME_MAX);
     x->created_ns = unpack_int(u);

@@ -61,7 +61,7 @@ static void manifest(struct str in)
 
 static void key(struct str in)
 {
-    char unescaped[KEY_MAX];
+    char unescaped[STORE_KEY_MAX];
     struct index_key again;
     struct str k, rest;
     uint64_t uid;

@@ -36,12 +36,21 @@ static void bucket_and_key_are_split_and_decoded_once(void **state)
     assert_source("/b/\xc3\xa9?x", "b", "\xc3\xa9?x");
 }
 
-static void only_the_null_version_exists(void **state)
+static void a_version_may_be_named(void **state)
 {
+    struct arena a = ARENA_INIT;
+    struct copy_source s;
+
     (void)state;
     assert_source("b/k?versionId=null", "b", "k");
-    assert_refused("b/k?versionId=abc", ERR_NO_SUCH_VERSION);
     assert_source("b/k%3FversionId=abc", "b", "k?versionId=abc");
+    assert_int_equal(copy_source_parse(&a, STR("b/k?versionId=abc"), &s), ERR_OK);
+    assert_str_is(s.version, "abc");
+    assert_int_equal(copy_source_parse(&a, STR("b/k?versionId="), &s), ERR_OK);
+    assert_true(s.version.p && s.version.n == 0);
+    assert_int_equal(copy_source_parse(&a, STR("b/k"), &s), ERR_OK);
+    assert_null(s.version.p);
+    arena_release(&a);
 }
 
 static void junk_is_refused(void **state)
@@ -66,7 +75,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(bucket_and_key_are_split_and_decoded_once),
-        cmocka_unit_test(only_the_null_version_exists),
+        cmocka_unit_test(a_version_may_be_named),
         cmocka_unit_test(junk_is_refused),
     };
 

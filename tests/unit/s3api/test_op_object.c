@@ -129,8 +129,7 @@ static void wrong_digest_stores_nothing(void **state)
 
 static void what_is_not_built_is_refused_by_name(void **state)
 {
-    static const char *const headers[] = {"x-amz-server-side-encryption: AES256\n",
-                                          "x-amz-object-lock-mode: GOVERNANCE\n", "x-amz-acl: aws-exec-read\n"};
+    static const char *const headers[] = {"x-amz-server-side-encryption: AES256\n", "x-amz-acl: aws-exec-read\n"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {

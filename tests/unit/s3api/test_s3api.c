@@ -229,7 +229,7 @@ static void create_refuses_what_it_would_not_do(void **state)
                            "<CreateBucketConfiguration><Bucket><Type>Directory</Type></Bucket>"
                            "</CreateBucketConfiguration>"),
                  501, "NotImplemented");
-    assert_error(send_with("PUT", "/bkt", "x-amz-bucket-object-lock-enabled: true\n"), 501, "NotImplemented");
+    assert_error(send_with("PUT", "/bkt", "x-amz-bucket-object-lock-enabled: maybe\n"), 400, "InvalidArgument");
     assert_error(send_with("PUT", "/bkt", "x-amz-acl: public-read\n"), 400, "InvalidBucketAclWithObjectOwnership");
     assert_error(send_with("PUT", "/bkt", "x-amz-acl: log-delivery-write\n"), 501, "NotImplemented");
     assert_error(send_with("PUT", "/bkt", "x-amz-grant-read: id=1\n"), 400, "InvalidArgument");

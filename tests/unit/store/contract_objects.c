@@ -199,14 +199,14 @@ static void attributes_and_tags_are_kept_in_order(void **state)
 static void odd_keys_are_distinct_objects(void **state)
 {
     struct kit *k = *state;
-    struct str long_key = kit_bytes(k, KEY_MAX, 3), longer = kit_bytes(k, KEY_MAX + 1, 3);
+    struct str long_key = kit_bytes(k, STORE_KEY_MAX, 3), longer = kit_bytes(k, STORE_KEY_MAX + 1, 3);
     struct str keys[] = {STR("a"),    STR("a/"),       STR("a/b"),
                          STR("//"),   STR("/"),        STR("\0"),
                          STR("\0\0"), STR("\0\1"),     STR("\1"),
                          STR("\xff"), STR("\xff\xff"), STR("a\0"),
                          STR("a\0b"), STR("a\xff"),    STR("a\xff\xff"),
                          STR("."),    STR(".."),       STR("../x"),
-                         STR("\n"),   STR(" "),        str_n(long_key.p, KEY_MAX - 1),
+                         STR("\n"),   STR(" "),        str_n(long_key.p, STORE_KEY_MAX - 1),
                          long_key};
     enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
     struct body_check check = {0};

@@ -60,9 +60,9 @@ static void empty_slot_is_not_implemented(void **state)
 
 static void arguments_are_checked_before_the_store(void **state)
 {
-    static const char key[KEY_MAX + 1];
+    static const char key[STORE_KEY_MAX + 1];
     struct slow f = {{&slow_ops, loop}};
-    struct obj_head_req req = {.arena = &arena, .key = {key, KEY_MAX + 1}};
+    struct obj_head_req req = {.arena = &arena, .key = {key, STORE_KEY_MAX + 1}};
     struct obj_head_res res;
     struct call c = {0};
 

@@ -608,7 +608,7 @@ static void bucket_purge(void **state)
 
 static void a_key_too_long_is_refused(void **state)
 {
-    static char key[KEY_MAX + 1];
+    static char key[STORE_KEY_MAX + 1];
     struct buf b = BUF_INIT(8192);
     struct obj_delete_req r = {.key = {key, sizeof(key)}, .cond = COND_INIT}, out;
 
@@ -620,14 +620,15 @@ static void a_key_too_long_is_refused(void **state)
 
 static void the_longest_descriptions_fit(void **state)
 {
-    static char key[KEY_MAX];
+    static char key[STORE_KEY_MAX];
     struct list_entry *entries = arena_new(&arena, LIST_MAX * sizeof(*entries));
     struct part_info *parts = arena_new(&arena, PARTS_MAX * sizeof(*parts));
     struct buf b = BUF_INIT(WIRE_DESCRIPTION_MAX);
 
     (void)state;
     for (int i = 0; i < LIST_MAX; i++)
-        entries[i] = (struct list_entry){.key = {key, KEY_MAX}, .size = UINT64_MAX, .storage_class = STR("STANDARD")};
+        entries[i] =
+            (struct list_entry){.key = {key, STORE_KEY_MAX}, .size = UINT64_MAX, .storage_class = STR("STANDARD")};
     wire_put_obj_list_res(&b, &(struct obj_list_res){.entries = entries, .count = LIST_MAX});
     assert_int_equal(buf_err(&b), ERR_OK);
     buf_reset(&b);

@@ -19,7 +19,7 @@ static struct hot *entry(const char *key, uint64_t version, size_t body)
 }
 
 /* -1: not there. */
-static int version_of(struct hotcache *c, const char *key)
+static int body_version(struct hotcache *c, const char *key)
 {
     struct hot_ticket t;
     struct hot *h = hot_find(c, str_z(key), &t);
@@ -45,7 +45,7 @@ static void what_is_read_is_kept(void **state)
     (void)state;
     assert_null(hot_find(c, STR("k"), &t));
     install(c, &t, "k", 1);
-    assert_int_equal(version_of(c, "k"), 1);
+    assert_int_equal(body_version(c, "k"), 1);
     hotcache_free(c);
 }
 
@@ -58,22 +58,22 @@ static void a_reader_of_the_old_state_can_not_install_it(void **state)
     assert_null(hot_find(c, STR("k"), &before));
     hot_write_begin(c, STR("k"));
     install(c, &before, "k", 1);
-    assert_int_equal(version_of(c, "k"), -1);
+    assert_int_equal(body_version(c, "k"), -1);
     assert_null(hot_find(c, STR("k"), &during));
     install(c, &during, "k", 1);
-    assert_int_equal(version_of(c, "k"), -1);
+    assert_int_equal(body_version(c, "k"), -1);
     hot_write_end(c, STR("k"), entry("k", 2, 10));
-    assert_int_equal(version_of(c, "k"), 2);
+    assert_int_equal(body_version(c, "k"), 2);
     install(c, &before, "k", 1);
     install(c, &during, "k", 1);
-    assert_int_equal(version_of(c, "k"), 2);
+    assert_int_equal(body_version(c, "k"), 2);
     hot_write_begin(c, STR("k"));
-    assert_int_equal(version_of(c, "k"), -1); /* gone before the write can be seen */
+    assert_int_equal(body_version(c, "k"), -1); /* gone before the write can be seen */
     hot_write_end(c, STR("k"), NULL);
     install(c, &during, "k", 1);
     assert_null(hot_find(c, STR("k"), &after));
     install(c, &after, "k", 3);
-    assert_int_equal(version_of(c, "k"), 3);
+    assert_int_equal(body_version(c, "k"), 3);
     hotcache_free(c);
 }
 
@@ -91,16 +91,16 @@ static void it_stays_within_its_bounds(void **state)
         struct hot *h = entry(key, (uint64_t)i, 1500);
         hot_install(c, &t, h);
         hot_unref(h);
-        assert_int_not_equal(version_of(c, "k0") == -1 && i < 10, 1);
+        assert_int_not_equal(body_version(c, "k0") == -1 && i < 10, 1);
     }
     for (int i = 0; i < 2000; i++) {
         char key[16];
         snprintf(key, sizeof(key), "k%d", i);
-        there += version_of(c, key) != -1;
+        there += body_version(c, key) != -1;
     }
     assert_in_range(there, 300, (1 << 20) / 1500);
-    assert_int_not_equal(version_of(c, "k1999"), -1);
-    assert_int_equal(version_of(c, "k0"), 0); /* asked for all the time */
+    assert_int_not_equal(body_version(c, "k1999"), -1);
+    assert_int_equal(body_version(c, "k0"), 0); /* asked for all the time */
     hotcache_free(c);
 }
 
@@ -113,10 +113,10 @@ static void too_large_an_entry_is_not_kept(void **state)
     assert_null(hot_find(c, STR("k"), &t));
     struct hot *h = entry("k", 1, 1 << 19);
     hot_install(c, &t, h);
-    assert_int_equal(version_of(c, "k"), -1);
+    assert_int_equal(body_version(c, "k"), -1);
     hot_write_begin(c, STR("k"));
     hot_write_end(c, STR("k"), h);
-    assert_int_equal(version_of(c, "k"), -1);
+    assert_int_equal(body_version(c, "k"), -1);
     hotcache_free(c);
 }
 

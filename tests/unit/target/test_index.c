@@ -46,7 +46,7 @@ static void index_keys_give_the_key_back(void **state)
     (void)state;
     segment_id_new(&id);
     for (int i = 0; i < 20000; i++) {
-        char a[8], out[KEY_MAX];
+        char a[8], out[STORE_KEY_MAX];
         struct str key = random_key(a), got, rest;
         struct index_key k;
         uint64_t uid = 0;
@@ -62,17 +62,17 @@ static void index_keys_give_the_key_back(void **state)
 
 static void the_longest_key_fits(void **state)
 {
-    static char zeros[KEY_MAX], out[KEY_MAX];
+    static char zeros[STORE_KEY_MAX], out[STORE_KEY_MAX];
     struct index_key k;
     struct segment_id id = {{1}};
     struct str got;
     uint64_t uid;
 
     (void)state;
-    index_upload(&k, 1, str_n(zeros, KEY_MAX), &id);
+    index_upload(&k, 1, str_n(zeros, STORE_KEY_MAX), &id);
     assert_int_equal(k.n, INDEX_KEY_MAX);
     assert_true(index_parse(index_key_str(&k), out, &uid, &got, NULL));
-    assert_int_equal(got.n, KEY_MAX);
+    assert_int_equal(got.n, STORE_KEY_MAX);
 }
 
 static void prefixes_and_successors_bound_what_starts_with_them(void **state)
