@@ -303,6 +303,30 @@ def test_each_version_has_its_own_list(s3, nobody, bucket):
             s3.delete_object(Bucket=bucket, Key=v["Key"], VersionId=v["VersionId"])
 
 
+def test_changes_at_the_same_time_lose_nothing(s3, run_together):
+    """Lists, tags and locks are parts of one record."""
+    name = make(s3, ObjectOwnership="BucketOwnerPreferred", ObjectLockEnabledForBucket=True)
+    always(lambda: s3.get_bucket_ownership_controls(Bucket=name))
+    for i in range(20):
+        key = f"k{i}"
+        version = s3.put_object(Bucket=name, Key=key, Body=b"x" * (1 if i % 2 else 100000))["VersionId"]
+
+        def again(call, **kw):
+            def attempt():
+                return call(Bucket=name, Key=key, **kw)
+
+            return lambda: eventually(attempt)
+
+        outcome = run_together(again(s3.put_object_acl, ACL="public-read"), again(s3.put_object_tagging, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}),
+                               again(s3.put_object_legal_hold, LegalHold={"Status": "ON"}))
+        assert not [o for o in outcome if isinstance(o, Exception)], outcome
+        seen = len(s3.get_object_acl(Bucket=name, Key=key)["Grants"]), len(s3.get_object_tagging(Bucket=name, Key=key)["TagSet"]), s3.get_object_legal_hold(Bucket=name, Key=key)["LegalHold"]["Status"]
+        s3.put_object_legal_hold(Bucket=name, Key=key, LegalHold={"Status": "OFF"})
+        s3.delete_object(Bucket=name, Key=key, VersionId=version)
+        assert seen == (2, 1, "ON"), (i, seen)
+    s3.delete_bucket(Bucket=name)
+
+
 def test_a_form_with_a_list(http_endpoint, s3, nobody, bucket):
     form = http_endpoint.client(region="eu-central-1").generate_presigned_post(bucket, "f", Fields={"acl": "public-read"}, Conditions=[{"acl": "public-read"}])
     assert requests.post(form["url"], data=form["fields"], files={"file": ("f", b"data")}, timeout=30).status_code == 204

@@ -19,6 +19,7 @@ struct acl_op {
     struct bucket_conf_put_res written;
     struct obj_copy_req copy;
     struct obj_copy_res copied;
+    struct attr attr;
     char pin[ETAG_MAX + 2];
 };
 
@@ -119,24 +120,15 @@ static enum step_next acl_decide(struct op *op)
     return STEP_WAIT;
 }
 
-static void new_attrs(struct s3_request *r, struct acl_op *a)
+static enum err check_room(struct s3_request *r, const struct acl_op *a)
 {
-    const struct object_info *from = &a->res.info;
-    struct attr *attrs = arena_alloc(r->arena, (from->attr_count + 1) * sizeof(*attrs));
-    struct str text = acl_encode(r, &a->acl);
-    uint32_t n = 0;
+    struct object_info info = a->res.info;
 
-    for (uint32_t i = 0; i < from->attr_count; i++)
-        if (!str_eq(from->attrs[i].name, ACL_ATTR))
-            attrs[n++] = from->attrs[i];
-    if (text.n)
-        attrs[n++] = (struct attr){ACL_ATTR, text};
-    a->copy.info.attrs = attrs;
-    a->copy.info.attr_count = n;
-    a->copy.info.tags = from->tags;
+    object_change_attrs(r->arena, &a->res.info, &a->copy.info, &info);
+    return attrs_fit(&info);
 }
 
-/* The headers belong to this content: one that was written meanwhile has its own. */
+/* What was looked at: a version that is current may have become an older one meanwhile. */
 static void pin(struct acl_op *a)
 {
     struct str etag = etag_str(&a->res.info.etag);
@@ -151,12 +143,14 @@ static enum step_next acl_found(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct acl_op *a = r->state;
+    struct str text = acl_encode(r, &a->acl);
     enum err e;
 
     if (op->call.err != ERR_OK)
         return op_fail(op, objreq_fail(r, op->call.err, r->key, NULL));
-    if (str_eq(object_attr(&a->res.info, ACL_ATTR), acl_encode(r, &a->acl)))
+    if (str_eq(object_attr(&a->res.info, ACL_ATTR), text))
         return op_go(op, reply_send); /* as it is */
+    a->attr = (struct attr){ACL_ATTR, text};
     a->copy = (struct obj_copy_req){.arena = r->arena,
                                     .src_bucket = r->place.bucket,
                                     .src_key = r->place.key,
@@ -164,11 +158,11 @@ static enum step_next acl_found(struct op *op)
                                     .bucket = r->place.bucket,
                                     .key = r->place.key,
                                     .cond = COND_INIT,
-                                    .replace_attrs = true,
+                                    .change_attrs = true,
+                                    .info = {.attrs = &a->attr, .attr_count = 1},
                                     .keep_mtime = true,
                                     .size_max = OBJECT_SIZE_MAX};
-    new_attrs(r, a);
-    if ((e = attrs_fit(&a->copy.info)) != ERR_OK)
+    if ((e = check_room(r, a)) != ERR_OK)
         return op_fail(op, e);
     pin(a);
     store_obj_copy(r->env->store, &a->copy, &a->copied, op_try(op, acl_copied));

@@ -219,7 +219,7 @@ static enum step_next hold_found(struct op *op)
 
 /* ---- changes ---- */
 
-/* The same version with other kept headers. */
+/* The same version with these kept headers changed, and no others: what somebody else says at the same time stays. */
 static enum step_next relabel(struct s3_request *r, const struct attr *attrs, uint32_t n)
 {
     struct lock_op *l = r->state;
@@ -232,7 +232,7 @@ static enum step_next relabel(struct s3_request *r, const struct attr *attrs, ui
                                     .bucket = r->place.bucket,
                                     .key = r->place.key,
                                     .cond = COND_INIT,
-                                    .replace_attrs = true,
+                                    .change_attrs = true,
                                     .keep_mtime = true,
                                     .info = {.attrs = attrs, .attr_count = n},
                                     .size_max = OBJECT_SIZE_MAX};
@@ -251,20 +251,6 @@ static enum step_next lock_done(struct op *op)
     if (e == ERR_PRECONDITION)
         e = ERR_CONFLICT;
     return e == ERR_OK ? op_go(op, reply_send) : op_fail(op, objreq_fail(r, e, r->key, NULL));
-}
-
-/* All kept headers but those two, with room for two more. */
-static struct attr *others(struct s3_request *r, struct str a, struct str b, uint32_t *n)
-{
-    const struct lock_op *l = r->state;
-    const struct object_info *info = &l->head.info;
-    struct attr *attrs = arena_alloc(r->arena, (info->attr_count + 2) * sizeof(*attrs));
-
-    *n = 0;
-    for (uint32_t i = 0; i < info->attr_count; i++)
-        if (!str_eq(info->attrs[i].name, a) && !str_eq(info->attrs[i].name, b))
-            attrs[(*n)++] = info->attrs[i];
-    return attrs;
 }
 
 /* What is locked now may be locked longer or harder. For less, governance wants a right of its own; compliance allows it to nobody. */
@@ -293,8 +279,7 @@ static enum step_next retention_change(struct op *op)
                until = xml_child_text(&l->xml.doc, root, STR("RetainUntilDate"));
     bool removes = mode.n == 0 && until.n == 0;
     int64_t until_s = 0;
-    struct attr *attrs;
-    uint32_t n;
+    struct attr *attrs = arena_alloc(r->arena, 2 * sizeof(*attrs));
     enum err e;
 
     if (!str_eq(root->name, STR("Retention")) ||
@@ -305,12 +290,9 @@ static enum step_next retention_change(struct op *op)
         return op_fail(op, reply_error(r, ERR_INVALID_ARGUMENT, "The retain until date must be in the future!"));
     if ((e = may_change(r, mode, until_s)) != ERR_OK)
         return op_fail(op, e);
-    attrs = others(r, LOCK_MODE_ATTR, LOCK_UNTIL_ATTR, &n);
-    if (!removes) {
-        attrs[n++] = (struct attr){LOCK_MODE_ATTR, mode};
-        attrs[n++] = (struct attr){LOCK_UNTIL_ATTR, until};
-    }
-    return relabel(r, attrs, n);
+    attrs[0] = (struct attr){LOCK_MODE_ATTR, mode}; /* empty ones are removed */
+    attrs[1] = (struct attr){LOCK_UNTIL_ATTR, until};
+    return relabel(r, attrs, 2);
 }
 
 static enum step_next hold_change(struct op *op)
@@ -319,12 +301,10 @@ static enum step_next hold_change(struct op *op)
     struct lock_op *l = r->state;
     const struct xml_node *root = xml_root(&l->xml.doc);
     struct str status = xml_child_text(&l->xml.doc, root, STR("Status"));
-    struct attr *attrs;
-    uint32_t n;
+    struct attr *attrs = ARENA_NEW(r->arena, struct attr);
 
     if (!str_eq(root->name, STR("LegalHold")) || (!str_eq(status, STR("ON")) && !str_eq(status, STR("OFF"))))
         return op_fail(op, ERR_MALFORMED_XML);
-    attrs = others(r, LOCK_HOLD_ATTR, LOCK_HOLD_ATTR, &n);
-    attrs[n++] = (struct attr){LOCK_HOLD_ATTR, status};
-    return relabel(r, attrs, n);
+    *attrs = (struct attr){LOCK_HOLD_ATTR, status};
+    return relabel(r, attrs, 1);
 }

@@ -25,7 +25,8 @@ struct copy_op {
     struct hot *from; /* the source */
     struct sealing sealing;
     struct offload_task task;
-    struct hot *hot; /* what is to be committed */
+    struct hot *hot;            /* what is to be committed */
+    struct object_info changed; /* its attrs, with change_attrs */
     struct gated gated;
     struct index_key src_key, key;
     struct commit commit;
@@ -78,6 +79,10 @@ static void describe_copy(const struct copy_op *c, struct record *r)
     if (req->replace_attrs) {
         r->info.attrs = req->info.attrs;
         r->info.attr_count = req->info.attr_count;
+    }
+    if (req->change_attrs) {
+        r->info.attrs = c->changed.attrs;
+        r->info.attr_count = c->changed.attr_count;
     }
     if (req->replace_tags)
         r->info.tags = req->info.tags;
@@ -163,6 +168,8 @@ static enum step_next copy_found(struct op *op)
         return op_fail(op, ERR_NOT_IMPLEMENTED);
     if (!can_share(c))
         return op_go(op, copy_stream);
+    if (c->req->change_attrs)
+        object_change_attrs(c->req->arena, &c->from->rec.info, &c->req->info, &c->changed);
     if (c->from->rec.kind == BODY_SEGMENT || c->from->rec.kind == BODY_MANIFEST) {
         offload_run(c->local->conf.io, &c->task, prepare_task, op_call(op, copy_prepared));
         return STEP_WAIT;
@@ -213,9 +220,8 @@ static enum err copy_apply(struct commit *m, struct txn *t)
         return e == ERR_NOT_FOUND ? ERR_NO_SUCH_KEY : e;
     if (now.kind != from->kind || (now.kind != BODY_EMPTY && segment_id_cmp(&now.body, &from->body) != 0))
         return ERR_AGAIN;
-    if (relabels(c) && now.info.mtime_ns != from->info.mtime_ns) /* another version of the same content */
-        return ERR_AGAIN;
-    if (moves(c) && (e = txn_check_same(t, index_key_str(&c->src_key), &no_cond, c->from->raw)) != ERR_OK)
+    if ((relabels(c) || moves(c)) &&
+        (e = txn_check_same(t, index_key_str(&c->src_key), &no_cond, c->from->raw)) != ERR_OK)
         return e == ERR_CONFLICT ? ERR_AGAIN : e; /* its tags, say: they would be lost */
     e = txn_replace(t, &c->req->bucket, &c->req->cond, c->hot,
                     TXN_SHARES_BODY | (relabels(c) ? TXN_SAME_VERSION : 0) |

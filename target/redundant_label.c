@@ -88,6 +88,8 @@ static enum step_next label_decide(struct op *op)
         l->info.attrs = l->req->info.attrs;
         l->info.attr_count = l->req->info.attr_count;
     }
+    if (l->req->change_attrs)
+        object_change_attrs(l->req->arena, &l->head.info, &l->req->info, &l->info);
     if (l->req->replace_tags)
         l->info.tags = l->req->info.tags;
     call_group_init(&l->group, op_call(op, label_pushed));

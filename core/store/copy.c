@@ -73,6 +73,8 @@ static enum step_next copy_write(struct op *op)
     const struct object_info *attrs = req->replace_attrs ? &req->info : from;
     c->put.info.attrs = attrs->attrs;
     c->put.info.attr_count = attrs->attr_count;
+    if (req->change_attrs)
+        object_change_attrs(req->arena, from, &req->info, &c->put.info);
     c->put.info.tags = req->replace_tags ? req->info.tags : from->tags;
     c->put_begun = true;
     store_obj_put(c->store, &c->put, &c->written, op_call(op, copy_end));

@@ -212,6 +212,30 @@ struct str object_attr(const struct object_info *info, struct str name)
     return STR_NONE;
 }
 
+static bool has_attr(const struct object_info *info, struct str name)
+{
+    for (uint32_t i = 0; i < info->attr_count; i++)
+        if (str_eq(info->attrs[i].name, name))
+            return true;
+    return false;
+}
+
+void object_change_attrs(struct arena *arena, const struct object_info *from, const struct object_info *changes,
+                         struct object_info *out)
+{
+    struct attr *attrs = arena_alloc(arena, (from->attr_count + changes->attr_count + 1) * sizeof(*attrs));
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < from->attr_count; i++)
+        if (!has_attr(changes, from->attrs[i].name))
+            attrs[n++] = from->attrs[i];
+    for (uint32_t i = 0; i < changes->attr_count; i++)
+        if (changes->attrs[i].value.n)
+            attrs[n++] = changes->attrs[i];
+    out->attrs = attrs;
+    out->attr_count = n;
+}
+
 bool key_rolls_up(struct str key, struct str prefix, struct str delimiter, struct str *common)
 {
     if (delimiter.n == 0)

@@ -89,6 +89,9 @@ struct object_info {
 void object_info_copy(struct arena *arena, struct object_info *out, const struct object_info *from);
 /* Value of the kept header `name`, or STR_NONE. */
 struct str object_attr(const struct object_info *info, struct str name);
+/* Those of `from` with `changes` made: others of the same names instead, none where the value is empty. */
+void object_change_attrs(struct arena *arena, const struct object_info *from, const struct object_info *changes,
+                         struct object_info *out);
 /* Whether a listing with this delimiter shows `key`, which starts with `prefix`, as a common prefix; then it goes to *common,
  * as a part of `key`. */
 bool key_rolls_up(struct str key, struct str prefix, struct str delimiter, struct str *common);

@@ -136,7 +136,9 @@ struct obj_copy_req {
     struct str key;
     struct cond cond;
     bool replace_attrs; /* take info.attrs instead of the source's */
-    bool replace_tags;  /* take info.tags instead of the source's */
+    bool
+        change_attrs; /* or the source's as they are when the copy is committed, but for those in info.attrs: empty ones go */
+    bool replace_tags; /* take info.tags instead of the source's */
     /* As old as its source, or a nanosecond younger than what it replaces; where content is shared. Onto itself, in buckets with versions: the
      * same version says something else. */
     bool keep_mtime;

@@ -147,7 +147,7 @@ enum err wire_get_obj_delete_req(struct str bytes, struct arena *arena, struct o
 
 void wire_put_obj_copy_req(struct buf *b, const struct obj_copy_req *req)
 {
-    pack_array(b, 12);
+    pack_array(b, 13);
     wire_put_bucket(b, &req->src_bucket);
     wire_put_str(b, req->src_key);
     wire_put_cond(b, &req->src_cond);
@@ -160,6 +160,7 @@ void wire_put_obj_copy_req(struct buf *b, const struct obj_copy_req *req)
     wire_put_info(b, &req->info);
     pack_uint(b, req->checksum);
     pack_uint(b, req->size_max);
+    pack_bool(b, req->change_attrs);
 }
 
 enum err wire_get_obj_copy_req(struct str bytes, struct arena *arena, struct obj_copy_req *req)
@@ -179,6 +180,10 @@ enum err wire_get_obj_copy_req(struct str bytes, struct arena *arena, struct obj
     wire_get_info(&u, arena, &r.info);
     r.checksum = wire_get_alg(&u);
     r.size_max = unpack_uint(&u, UINT64_MAX);
+    if (extra) {
+        r.change_attrs = unpack_bool(&u);
+        extra--;
+    }
     END();
 }
 

@@ -96,6 +96,33 @@ static void copy_onto_itself_replaces_attributes(void **state)
     }
 }
 
+static void copy_onto_itself_changes_one_attribute(void **state)
+{
+    static const size_t sizes[] = {50, 200000};
+    struct kit *k = *state;
+
+    for (int i = 0; i < 2; i++) {
+        struct str content = kit_bytes(k, sizes[i], 1);
+        struct obj_copy_req req = copy_req(k, STR("from"), STR("from"));
+        struct obj_copy_res res = {0};
+        struct attr change = {STR("x-sluice-label"), STR("one")};
+        put_source(k, content);
+        req.info = (struct object_info){.attrs = &change, .attr_count = 1};
+        req.change_attrs = req.keep_mtime = true;
+        assert_err(KIT_CALL(k, obj_copy, &req, &res), ERR_OK);
+        expect_attr(kit_head(k, STR("from")), STR("text/old"), 3, STR("old=1"));
+        change.value = STR("two");
+        assert_err(KIT_CALL(k, obj_copy, &req, &res), ERR_OK);
+        struct object_info now = kit_head(k, STR("from"));
+        expect_attr(now, STR("text/old"), 3, STR("old=1"));
+        assert_true(str_eq(object_attr(&now, change.name), STR("two")));
+        change.value = STR_NONE;
+        assert_err(KIT_CALL(k, obj_copy, &req, &res), ERR_OK);
+        expect_attr(kit_head(k, STR("from")), STR("text/old"), 2, STR("old=1"));
+        kit_expect(k, STR("from"), content);
+    }
+}
+
 static void copy_to_another_bucket(void **state)
 {
     struct kit *k = *state;
@@ -217,6 +244,7 @@ int contract_copies(struct contract_env *env)
         KIT_TEST(copy_keeps_content_attributes_and_checksum),
         KIT_TEST(copy_replaces_what_is_asked),
         KIT_TEST(copy_onto_itself_replaces_attributes),
+        KIT_TEST(copy_onto_itself_changes_one_attribute),
         KIT_TEST(copy_to_another_bucket),
         KIT_TEST(copy_recomputes_another_checksum),
         KIT_TEST(copy_conditions_look_at_both_ends),
