@@ -1,5 +1,6 @@
 """Bucket policies: what they let in and keep out, by principal, action, resource and condition; and what blocks public ones."""
 
+import datetime
 import io
 import json
 import tarfile
@@ -350,6 +351,33 @@ def test_conditions_on_the_tags_of_a_document(s3, nobody, bucket):
     with refused(403, "AccessDenied"):
         nobody.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "team", "Value": "blue"}]})
     assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "team", "Value": "red"}]
+
+
+def test_conditions_on_locks(s3):
+    name = "policy-lock-" + uuid.uuid4().hex[:10]
+    s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    version = s3.put_object(Bucket=name, Key="k", Body=b"x")["VersionId"]
+    put(s3, name, deny(name, ["s3:PutObject", "s3:PutObjectRetention"], Condition={"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "10"}}),
+        deny(name, ["s3:PutObject", "s3:PutObjectRetention"], Condition={"StringEquals": {"s3:object-lock-mode": "COMPLIANCE"}}),
+        deny(name, ["s3:PutObject", "s3:PutObjectLegalHold"], Condition={"StringEquals": {"s3:object-lock-legal-hold": "ON"}}))
+
+    def until(days):
+        return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
+
+    for mode, days in (("COMPLIANCE", 1), ("GOVERNANCE", 11)):
+        with refused(403, "AccessDenied"):
+            s3.put_object_retention(Bucket=name, Key="k", Retention={"Mode": mode, "RetainUntilDate": until(days)})
+        with refused(403, "AccessDenied"):
+            s3.put_object(Bucket=name, Key="n", Body=b"", ObjectLockMode=mode, ObjectLockRetainUntilDate=until(days))
+    for call in (lambda: s3.put_object_legal_hold(Bucket=name, Key="k", LegalHold={"Status": "ON"}), lambda: s3.put_object(Bucket=name, Key="n", Body=b"", ObjectLockLegalHoldStatus="ON")):
+        with refused(403, "AccessDenied"):
+            call()
+    s3.put_object_legal_hold(Bucket=name, Key="k", LegalHold={"Status": "OFF"})
+    s3.put_object_retention(Bucket=name, Key="k", Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until(9)})
+    assert s3.get_object_retention(Bucket=name, Key="k")["Retention"]["Mode"] == "GOVERNANCE"
+    s3.delete_bucket_policy(Bucket=name)
+    eventually(lambda: s3.delete_object(Bucket=name, Key="k", VersionId=version, BypassGovernanceRetention=True))
+    s3.delete_bucket(Bucket=name)
 
 
 def test_conditions_on_the_tags_of_a_source(s3, nobody, bucket):

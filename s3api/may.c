@@ -175,10 +175,13 @@ bool s3_may_later(struct s3_request *r)
     const struct policy *p;
     bool broken;
 
-    if (r->route->first != put_object_tagging || r->said.has_tags)
+    bool tags = r->route->first == put_object_tagging && !r->said.has_tags;
+    bool lock = (r->route->first == put_retention || r->route->first == put_legal_hold) && !r->said.has_lock;
+
+    if (!tags && !lock)
         return false;
     p = bucket_policy_of(r, &r->bucket, &broken);
-    return p && policy_asks(p, STR("s3:requestobjecttag"));
+    return p && policy_asks(p, tags ? STR("s3:requestobjecttag") : STR("s3:object-lock-"));
 }
 
 /* What a request wants besides: tags of what it writes, what GetObjectAttributes shows of an object. */

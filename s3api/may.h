@@ -27,7 +27,7 @@ MUST_USE enum err s3_may_version(struct s3_request *r, struct str action, const 
                                  struct str version);
 /* S3 does not tell who may not list a bucket that it has no such key: another error then. */
 enum err s3_may_hide(struct s3_request *r, enum err e);
-/* What the body says of tags is known only later: the operation asks again then, with r->said filled. */
+/* What the body says of tags and locks is known only later: the operation asks again then, with r->said filled. */
 bool s3_may_later(struct s3_request *r);
 
 /* ---- what policies ask requests (may_keys.c) ---- */

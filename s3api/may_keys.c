@@ -167,6 +167,41 @@ static struct str say_copy_source(const struct may_ask *a)
     return arena_printf(a->r->arena, STR_FMT "/" STR_FMT, STR_ARG(from.bucket), STR_ARG(from.key));
 }
 
+/* ---- locks, by header, field or document ---- */
+
+static struct str say_lock_mode(const struct may_ask *a)
+{
+    struct str text = a->r->said.has_lock ? a->r->said.lock_mode : said_header(a, LOCK_MODE_ATTR);
+
+    return text.n ? text : STR_NONE;
+}
+
+static struct str say_lock_until(const struct may_ask *a)
+{
+    struct str text = a->r->said.has_lock ? a->r->said.lock_until : said_header(a, LOCK_UNTIL_ATTR);
+
+    return text.n ? text : STR_NONE;
+}
+
+static struct str say_lock_hold(const struct may_ask *a)
+{
+    struct str text = a->r->said.has_lock ? a->r->said.lock_hold : said_header(a, LOCK_HOLD_ATTR);
+
+    return text.n ? text : STR_NONE;
+}
+
+/* Days begun count. */
+static struct str say_lock_days(const struct may_ask *a)
+{
+    enum { DAY_S = 86400 };
+    int64_t until, left;
+
+    if (!clock_iso_parse(say_lock_until(a), &until))
+        return STR_NONE;
+    left = until - clock_wall_ns() / NS_PER_S;
+    return arena_u64(a->r->arena, left > 0 ? (uint64_t)((left + DAY_S - 1) / DAY_S) : 0);
+}
+
 /* clang-format off */
 static const struct {
     struct str key;
@@ -185,6 +220,10 @@ static const struct {
     {{"s3:max-keys", 11}, say_max_keys},
     {{"s3:versionid", 12}, say_version},
     {{"s3:x-amz-copy-source", 20}, say_copy_source},
+    {{"s3:object-lock-retain-until-date", 32}, say_lock_until},
+    {{"s3:object-lock-remaining-retention-days", 39}, say_lock_days},
+    {{"s3:object-lock-mode", 19}, say_lock_mode},
+    {{"s3:object-lock-legal-hold", 25}, say_lock_hold},
     {{"s3:signatureversion", 19}, say_signature_version},
     {{"s3:authtype", 11}, say_auth_type},
     {{"s3:signatureage", 15}, say_signature_age},
@@ -203,9 +242,7 @@ static const struct str headers[] = {
 /* Known, and of things that no request here has. */
 static const struct str absent[] = {
     {"s3:locationconstraint", 21}, {"s3:accessgrantsinstancearn", 26}, {"s3:accesspointnetworkorigin", 27},
-    {"s3:dataaccesspointaccount", 25}, {"s3:dataaccesspointarn", 21}, {"s3:object-lock-legal-hold", 25},
-    {"s3:object-lock-mode", 19}, {"s3:object-lock-remaining-retention-days", 39},
-    {"s3:object-lock-retain-until-date", 32}, {"s3:objectcreationoperation", 26}, {"s3:inventoryaccessibleoptionalfields", 36},
+    {"s3:dataaccesspointaccount", 25}, {"s3:dataaccesspointarn", 21},  {"s3:objectcreationoperation", 26}, {"s3:inventoryaccessibleoptionalfields", 36},
 };
 /* The objects of which have tags that can be asked for. */
 static const struct str tagged[] = {

@@ -270,6 +270,18 @@ static enum err may_change(struct s3_request *r, struct str mode, int64_t until_
     return s3_may(r, STR("s3:BypassGovernanceRetention"), &r->bucket, r->key);
 }
 
+/* Policies may ask what the document says. */
+static enum err ask_again(struct s3_request *r, struct str mode, struct str until, struct str hold)
+{
+    if (!s3_may_later(r))
+        return ERR_OK;
+    r->said.has_lock = true;
+    r->said.lock_mode = mode;
+    r->said.lock_until = until;
+    r->said.lock_hold = hold;
+    return s3_may_route(r);
+}
+
 static enum step_next retention_change(struct op *op)
 {
     struct s3_request *r = S3(op);
@@ -288,7 +300,7 @@ static enum step_next retention_change(struct op *op)
         return op_fail(op, ERR_MALFORMED_XML);
     if (!removes && until_s <= clock_wall_ns() / NS_PER_S)
         return op_fail(op, reply_error(r, ERR_INVALID_ARGUMENT, "The retain until date must be in the future!"));
-    if ((e = may_change(r, mode, until_s)) != ERR_OK)
+    if ((e = ask_again(r, mode, until, STR_NONE)) != ERR_OK || (e = may_change(r, mode, until_s)) != ERR_OK)
         return op_fail(op, e);
     attrs[0] = (struct attr){LOCK_MODE_ATTR, mode}; /* empty ones are removed */
     attrs[1] = (struct attr){LOCK_UNTIL_ATTR, until};
@@ -302,9 +314,12 @@ static enum step_next hold_change(struct op *op)
     const struct xml_node *root = xml_root(&l->xml.doc);
     struct str status = xml_child_text(&l->xml.doc, root, STR("Status"));
     struct attr *attrs = ARENA_NEW(r->arena, struct attr);
+    enum err e;
 
     if (!str_eq(root->name, STR("LegalHold")) || (!str_eq(status, STR("ON")) && !str_eq(status, STR("OFF"))))
         return op_fail(op, ERR_MALFORMED_XML);
+    if ((e = ask_again(r, STR_NONE, STR_NONE, status)) != ERR_OK)
+        return op_fail(op, e);
     *attrs = (struct attr){LOCK_HOLD_ATTR, status};
     return relabel(r, attrs, 1);
 }

@@ -22,6 +22,8 @@ static const struct {
      (const char *const[]){"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", NULL}},
     {{"s3:max-keys", 11},
      (const char *const[]){"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", NULL}},
+    {{"s3:object-lock-", 15},
+     (const char *const[]){"s3:PutObject", "s3:PutObjectRetention", "s3:PutObjectLegalHold", NULL}},
     {{"s3:x-amz-copy-source", 20}, (const char *const[]){"s3:PutObject", NULL}},
     {{"s3:x-amz-metadata-directive", 27}, (const char *const[]){"s3:PutObject", NULL}},
 };

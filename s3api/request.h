@@ -24,7 +24,9 @@ struct s3_said {
     const struct http_req *form; /* PostObject: the fields as headers of a PUT; NULL: the request's own count */
     bool has_tags;               /* `tags` instead of x-amz-tagging */
     struct str tags;             /* canonical: that the object shall have */
-    struct {                     /* that objects have: looked up before anybody is asked */
+    bool has_lock;               /* these instead of x-amz-object-lock-* */
+    struct str lock_mode, lock_until, lock_hold;
+    struct { /* that objects have: looked up before anybody is asked */
         uint64_t uid;
         struct str key, tags, acl;
         bool missing;
