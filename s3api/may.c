@@ -30,11 +30,17 @@ void s3_principal(struct s3_request *r)
 
 const struct policy *bucket_policy_of(struct s3_request *r, const struct bucket *b, bool *broken)
 {
-    const struct bucket_doc *d =
-        r->env->confs ? bucket_conf_find(r->env->confs, r->arena, b->id.uid, STR("policy")) : NULL;
+    struct s3_said *said = &r->said;
 
-    *broken = d && !d->parsed;
-    return d ? d->parsed : NULL;
+    if (!said->policy_uid || said->policy_uid != b->id.uid) { /* once a request: it is asked for each key */
+        const struct bucket_doc *d =
+            r->env->confs ? bucket_conf_find(r->env->confs, r->arena, b->id.uid, STR("policy")) : NULL;
+        said->policy_uid = b->id.uid;
+        said->policy = d ? d->parsed : NULL;
+        said->policy_broken = d && !d->parsed;
+    }
+    *broken = said->policy_broken;
+    return said->policy;
 }
 
 struct access_block access_block_of(struct s3_request *r, const struct bucket *b)
@@ -319,8 +325,11 @@ bool may_wants_look(struct s3_request *r)
     struct str action = route_permission(r->route, r->subs & SUB(VERSION_ID));
     struct look_state *l;
 
+    bool broken, copies = r->route->must & SUB(COPY_SOURCE);
+
     if (r->level != LEVEL_OBJECT || !r->env->confs ||
-        (!bucket_conf_any(r->env->confs, STR("policy")) && !bucket_conf_any(r->env->confs, STR("ownership"))))
+        (!copies && !bucket_policy_of(r, &r->bucket, &broken) &&
+         (r->principal.kind == IAM_OWNER || !acl_enabled(r, &r->bucket))))
         return false;
     l = ARENA_NEW(r->arena, struct look_state);
     want(r, l, action, &r->bucket, r->key, s3_query(r, STR("versionId")));

@@ -24,7 +24,10 @@ struct s3_said {
     const struct http_req *form; /* PostObject: the fields as headers of a PUT; NULL: the request's own count */
     bool has_tags;               /* `tags` instead of x-amz-tagging */
     struct str tags;             /* canonical: that the object shall have */
-    bool has_lock;               /* these instead of x-amz-object-lock-* */
+    uint64_t policy_uid;         /* of the bucket whose policy was looked up last; 0: none */
+    const struct policy *policy;
+    bool policy_broken;
+    bool has_lock; /* these instead of x-amz-object-lock-* */
     struct str lock_mode, lock_until, lock_hold;
     struct { /* that objects have: looked up before anybody is asked */
         uint64_t uid;
