@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 import tree
 
@@ -125,6 +126,38 @@ def test_s3cmd(endpoint, bucket, tmp_path):
     s3cmd("info", f"s3://{bucket}/t/a")
     s3cmd("cp", f"s3://{bucket}/t/a", f"s3://{bucket}/b")
     s3cmd("del", "--recursive", "--force", f"s3://{bucket}/t/")
+    who_may(endpoint, bucket, tmp_path, s3cmd)
+
+
+def who_may(endpoint, bucket, tmp_path, s3cmd):
+    """Policies and lists, as s3cmd changes them: it reads a list, and writes it back changed."""
+    def status():
+        return requests.get(f"{endpoint.url}/{bucket}/b", verify=endpoint.ca or True, timeout=30).status_code
+
+    def becomes(expected):
+        deadline = time.monotonic() + 20
+        while any(status() != expected for _ in range(4)):
+            assert time.monotonic() < deadline, f"not {expected}"
+
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/b"}]}))
+    becomes(403)
+    s3cmd("setpolicy", policy, f"s3://{bucket}")
+    becomes(200)
+    s3cmd("delpolicy", f"s3://{bucket}")
+    becomes(403)
+    endpoint.client().put_bucket_ownership_controls(Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
+    for _ in range(40):  # until every gateway knows
+        if run(["s3cmd", "-c", tmp_path / "cfg", "setacl", "--acl-public", f"s3://{bucket}/b"], check=False).returncode == 0 and status() == 200:
+            break
+        time.sleep(0.1)
+    becomes(200)
+    s3cmd("setacl", "--acl-private", f"s3://{bucket}/b")
+    becomes(403)
+    s3cmd("setacl", "--acl-grant=read:" + "ab" * 32, f"s3://{bucket}/b")
+    assert [g["Permission"] for g in endpoint.client().get_object_acl(Bucket=bucket, Key="b")["Grants"]] == ["FULL_CONTROL", "READ"]
+    assert ": READ" in s3cmd("info", f"s3://{bucket}/b").stdout
 
 
 def test_restic(endpoint, bucket, tmp_path):
