@@ -110,6 +110,7 @@ struct lock_op {
     struct obj_copy_res copied;
     char pin[ETAG_MAX + 2];
     step_fn *then; /* when it was found */
+    bool bypass;
 };
 
 static step_fn lock_head, lock_headed, retention_found, retention_change, hold_found, hold_change, lock_done;
@@ -233,6 +234,7 @@ static enum step_next relabel(struct s3_request *r, const struct attr *attrs, ui
                                     .key = r->place.key,
                                     .cond = COND_INIT,
                                     .change_attrs = true,
+                                    .bypass = l->bypass,
                                     .keep_mtime = true,
                                     .info = {.attrs = attrs, .attr_count = n},
                                     .size_max = OBJECT_SIZE_MAX};
@@ -253,20 +255,20 @@ static enum step_next lock_done(struct op *op)
     return e == ERR_OK ? op_go(op, reply_send) : op_fail(op, objreq_fail(r, e, r->key, NULL));
 }
 
-/* What is locked now may be locked longer or harder. For less, governance wants a right of its own; compliance allows it to nobody. */
-static enum err may_change(struct s3_request *r, struct str mode, int64_t until_s)
+/* What is locked now may be locked longer or harder. For less, governance wants a right of its own; compliance allows it to nobody. The store
+ * decides again, by what is there then. */
+static enum err may_change(struct s3_request *r, const struct attr *attrs)
 {
-    const struct lock_op *l = r->state;
-    struct str old = object_attr(&l->head.info, LOCK_MODE_ATTR);
-    int64_t old_s, now_s = clock_wall_ns() / NS_PER_S;
+    struct lock_op *l = r->state;
+    const struct object_info changes = {.attrs = attrs, .attr_count = 2};
+    enum lock_change change = version_lock_change(&l->head.info, &changes, clock_wall_ns() / NS_PER_S);
     bool bypass = str_eq_nocase(s3_header(r, STR("x-amz-bypass-governance-retention")), STR("true"));
 
-    if (old.n == 0 || !clock_iso_parse(object_attr(&l->head.info, LOCK_UNTIL_ATTR), &old_s) || old_s <= now_s)
+    if (change == LOCK_NOT_LESS)
         return ERR_OK;
-    if (until_s >= old_s && (str_eq(mode, old) || str_eq(mode, STR("COMPLIANCE"))))
-        return ERR_OK;
-    if (str_eq(old, STR("COMPLIANCE")) || !bypass)
+    if (change == LOCK_NEVER || !bypass)
         return ERR_OBJECT_LOCKED;
+    l->bypass = true;
     return s3_may(r, STR("s3:BypassGovernanceRetention"), &r->bucket, r->key);
 }
 
@@ -300,10 +302,10 @@ static enum step_next retention_change(struct op *op)
         return op_fail(op, ERR_MALFORMED_XML);
     if (!removes && until_s <= clock_wall_ns() / NS_PER_S)
         return op_fail(op, reply_error(r, ERR_INVALID_ARGUMENT, "The retain until date must be in the future!"));
-    if ((e = ask_again(r, mode, until, STR_NONE)) != ERR_OK || (e = may_change(r, mode, until_s)) != ERR_OK)
-        return op_fail(op, e);
     attrs[0] = (struct attr){LOCK_MODE_ATTR, mode}; /* empty ones are removed */
     attrs[1] = (struct attr){LOCK_UNTIL_ATTR, until};
+    if ((e = ask_again(r, mode, until, STR_NONE)) != ERR_OK || (e = may_change(r, attrs)) != ERR_OK)
+        return op_fail(op, e);
     return relabel(r, attrs, 2);
 }
 

@@ -153,6 +153,14 @@ static bool can_share(const struct copy_op *c)
            (wanted == HASH_NONE || wanted == c->from->rec.info.checksum.digest.alg);
 }
 
+/* Of what is there now: who asked may have seen less. */
+static bool weakens(const struct copy_op *c)
+{
+    enum lock_change change = version_lock_change(&c->from->rec.info, &c->req->info, clock_wall_ns() / NS_PER_S);
+
+    return change == LOCK_NEVER || (change == LOCK_WANTS_BYPASS && !c->req->bypass);
+}
+
 static enum step_next copy_found(struct op *op)
 {
     struct copy_op *c = OP(op, struct copy_op);
@@ -168,6 +176,8 @@ static enum step_next copy_found(struct op *op)
         return op_fail(op, ERR_NOT_IMPLEMENTED);
     if (!can_share(c))
         return op_go(op, copy_stream);
+    if (c->req->change_attrs && weakens(c))
+        return op_fail(op, ERR_OBJECT_LOCKED);
     if (c->req->change_attrs)
         object_change_attrs(c->req->arena, &c->from->rec.info, &c->req->info, &c->changed);
     if (c->from->rec.kind == BODY_SEGMENT || c->from->rec.kind == BODY_MANIFEST) {

@@ -136,6 +136,7 @@ struct obj_copy_req {
     struct str key;
     struct cond cond;
     bool replace_attrs; /* take info.attrs instead of the source's */
+    bool bypass;        /* change_attrs may make a retention in governance mode less: else ERR_OBJECT_LOCKED */
     bool
         change_attrs; /* or the source's as they are when the copy is committed, but for those in info.attrs: empty ones go */
     bool replace_tags; /* take info.tags instead of the source's */

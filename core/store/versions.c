@@ -114,3 +114,26 @@ bool version_is_locked(const struct attr *attrs, uint32_t n, int64_t now_s, bool
         return false;
     return !clock_iso_parse(until, &until_s) || until_s > now_s;
 }
+
+enum lock_change version_lock_change(const struct object_info *from, const struct object_info *changes, int64_t now_s)
+{
+    struct str old = object_attr(from, LOCK_MODE_ATTR), mode = old;
+    int64_t old_s = INT64_MAX, until_s = 0;
+    bool told = false;
+
+    for (uint32_t i = 0; i < changes->attr_count; i++) {
+        const struct attr *a = &changes->attrs[i];
+        told |= str_eq(a->name, LOCK_MODE_ATTR) || str_eq(a->name, LOCK_UNTIL_ATTR);
+        if (str_eq(a->name, LOCK_MODE_ATTR))
+            mode = a->value;
+        else if (str_eq(a->name, LOCK_UNTIL_ATTR) && !clock_iso_parse(a->value, &until_s))
+            until_s = 0;
+    }
+    if (!told || old.n == 0)
+        return LOCK_NOT_LESS;
+    if (clock_iso_parse(object_attr(from, LOCK_UNTIL_ATTR), &old_s) && old_s <= now_s)
+        return LOCK_NOT_LESS;
+    if (until_s >= old_s && (str_eq(mode, old) || str_eq(mode, STR("COMPLIANCE"))))
+        return LOCK_NOT_LESS;
+    return str_eq(old, STR("GOVERNANCE")) ? LOCK_WANTS_BYPASS : LOCK_NEVER;
+}

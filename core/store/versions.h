@@ -95,5 +95,9 @@ static inline void version_base(uint64_t *uid, struct str *key)
 /* Whether a version with these attributes must not be deleted at `now_s` (Unix seconds). `bypass`: governance is not looked at. What can't
  * be read locks. */
 bool version_is_locked(const struct attr *attrs, uint32_t n, int64_t now_s, bool bypass);
+/* Whether changed attributes make the retention of a version less than it is, or end it: of governance only who may bypass it can do that, of
+ * compliance nobody. What can't be read is retained for ever. */
+enum lock_change { LOCK_NOT_LESS, LOCK_WANTS_BYPASS, LOCK_NEVER };
+enum lock_change version_lock_change(const struct object_info *from, const struct object_info *changes, int64_t now_s);
 
 #endif

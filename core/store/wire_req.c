@@ -147,7 +147,7 @@ enum err wire_get_obj_delete_req(struct str bytes, struct arena *arena, struct o
 
 void wire_put_obj_copy_req(struct buf *b, const struct obj_copy_req *req)
 {
-    pack_array(b, 13);
+    pack_array(b, 14);
     wire_put_bucket(b, &req->src_bucket);
     wire_put_str(b, req->src_key);
     wire_put_cond(b, &req->src_cond);
@@ -161,6 +161,7 @@ void wire_put_obj_copy_req(struct buf *b, const struct obj_copy_req *req)
     pack_uint(b, req->checksum);
     pack_uint(b, req->size_max);
     pack_bool(b, req->change_attrs);
+    pack_bool(b, req->bypass);
 }
 
 enum err wire_get_obj_copy_req(struct str bytes, struct arena *arena, struct obj_copy_req *req)
@@ -180,9 +181,10 @@ enum err wire_get_obj_copy_req(struct str bytes, struct arena *arena, struct obj
     wire_get_info(&u, arena, &r.info);
     r.checksum = wire_get_alg(&u);
     r.size_max = unpack_uint(&u, UINT64_MAX);
-    if (extra) {
+    if (extra >= 2) {
         r.change_attrs = unpack_bool(&u);
-        extra--;
+        r.bypass = unpack_bool(&u);
+        extra -= 2;
     }
     END();
 }

@@ -112,9 +112,41 @@ static void test_locks(void **state)
     assert_true(version_is_locked(mode, 1, until + 1, false));
 }
 
+static enum lock_change changed(const char *old, const char *old_until, const char *mode, const char *until)
+{
+    const struct attr from[] = {{LOCK_MODE_ATTR, str_z(old)}, {LOCK_UNTIL_ATTR, str_z(old_until)}};
+    const struct attr to[] = {{LOCK_MODE_ATTR, str_z(mode)}, {LOCK_UNTIL_ATTR, str_z(until)}};
+    const struct object_info a = {.attrs = from, .attr_count = old ? 2 : 0}, b = {.attrs = to, .attr_count = 2};
+
+    return version_lock_change(&a, &b, 1900000000); /* 2030-03-17 */
+}
+
+static void a_retention_is_not_made_less(void **state)
+{
+    static const char gov[] = "GOVERNANCE", comp[] = "COMPLIANCE", may[] = "2030-05-01T00:00:00Z",
+                      june[] = "2030-06-01T00:00:00Z";
+    const struct attr hold = {LOCK_HOLD_ATTR, STR("OFF")}, locked = {LOCK_MODE_ATTR, STR("COMPLIANCE")};
+
+    (void)state;
+    assert_int_equal(changed(NULL, NULL, comp, may), LOCK_NOT_LESS);
+    assert_int_equal(changed(gov, may, gov, june), LOCK_NOT_LESS);
+    assert_int_equal(changed(gov, may, comp, may), LOCK_NOT_LESS);
+    assert_int_equal(changed(gov, june, gov, may), LOCK_WANTS_BYPASS);
+    assert_int_equal(changed(gov, june, "", ""), LOCK_WANTS_BYPASS);
+    assert_int_equal(changed(comp, june, comp, may), LOCK_NEVER);
+    assert_int_equal(changed(comp, may, gov, june), LOCK_NEVER);
+    assert_int_equal(changed(comp, may, "", ""), LOCK_NEVER);
+    assert_int_equal(changed(comp, "2030-01-01T00:00:00Z", "", ""), LOCK_NOT_LESS); /* it is over */
+    assert_int_equal(changed(comp, "whenever", gov, june), LOCK_NEVER);
+    assert_int_equal(version_lock_change(&(struct object_info){.attrs = &locked, .attr_count = 1},
+                                         &(struct object_info){.attrs = &hold, .attr_count = 1}, 0),
+                     LOCK_NOT_LESS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_retention_is_not_made_less),
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_keys_sort_by_key_then_the_newest_first),
         cmocka_unit_test(test_versions_are_placed_as_their_key),
