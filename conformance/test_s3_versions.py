@@ -25,6 +25,8 @@ def code(call, **kw):
 @pytest.fixture
 def vb(s3):
     """A bucket with versions."""
+    if os.environ.get("SLUICE_REDUNDANCY"):
+        pytest.skip("versions of objects with copies or slices are not implemented")
     name = new_bucket_name()
     s3.create_bucket(Bucket=name)
     set_status(s3, name, "Enabled")

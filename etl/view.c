@@ -7,6 +7,8 @@
 
 /* ---- reads ---- */
 
+enum { TRIES = 8 };
+
 struct read_op {
     struct op op;
     struct view_at at;
@@ -18,6 +20,7 @@ struct read_op {
     struct view_make_res made;
     struct obj_get_req inner_req;
     struct obj_get_res inner;
+    unsigned tries;
 };
 
 static step_fn read_make, read_open, read_opened, read_end;
@@ -27,6 +30,7 @@ static enum step_next read_make(struct op *op)
     struct read_op *r = OP(op, struct read_op);
 
     r->make = (struct view_make_req){&r->at, r->req->arena, r->req->key};
+    r->made = (struct view_make_res){.mark = ""};
     view_make(&r->make, &r->made, op_call(op, read_open));
     return STEP_WAIT;
 }
@@ -57,8 +61,8 @@ static enum step_next read_opened(struct op *op)
     struct read_op *r = OP(op, struct read_op);
     enum err e = op->call.err;
 
-    if (e == ERR_PRECONDITION || e == ERR_NO_SUCH_KEY) /* made anew, or evicted, in between */
-        return op_fail(op, ERR_BUSY);
+    if (e == ERR_PRECONDITION || e == ERR_NO_SUCH_KEY) /* made anew by another gateway, or evicted, in between */
+        return ++r->tries < TRIES ? op_go(op, read_make) : op_fail(op, ERR_BUSY);
     if (e != ERR_OK && e != ERR_INVALID_RANGE)
         return op_fail(op, e);
     access_note(r->req->bucket.uid, r->req->key);

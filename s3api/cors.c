@@ -1,5 +1,6 @@
 #include "s3api/cors.h"
 
+#include "http/message.h"
 #include "s3api/request.h"
 #include "s3api/settings.h"
 
@@ -56,6 +57,8 @@ static enum err read_exposed(struct setting_read *s, struct cors_rule *rule, str
                               "ExposeHeader \"" STR_FMT
                               "\" contains wildcard. We currently do not support wildcard for ExposeHeader.",
                               STR_ARG(text));
+    if (!http_is_token(text)) /* it goes into answers: nothing that ends a line */
+        return setting_refuse(s, ERR_INVALID_REQUEST, "An ExposeHeader is not the name of a header.");
     add(s->arena, &rule->exposed, text);
     return ERR_OK;
 }

@@ -223,7 +223,9 @@ static enum err get_parse(struct s3_request *r, struct get_state *g)
     if (range.p && part)
         return reply_error(r, ERR_INVALID_REQUEST, "Cannot specify both Range header and partNumber query parameter");
     /* There is no encrypted object that a key could be for. */
-    if (s3_header(r, STR("x-amz-server-side-encryption-customer-algorithm")).p)
+    if (s3_header(r, STR("x-amz-server-side-encryption-customer-algorithm")).p ||
+        s3_header(r, STR("x-amz-server-side-encryption-customer-key")).p ||
+        s3_header(r, STR("x-amz-server-side-encryption-customer-key-md5")).p)
         return reply_error(r, ERR_INVALID_REQUEST, "The encryption parameters are not applicable to this object.");
     g->partial = part || h->range.kind != RANGE_ALL;
     g->wants_checksum = str_eq_nocase(s3_header(r, STR("x-amz-checksum-mode")), STR("ENABLED"));

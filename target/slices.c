@@ -2,8 +2,12 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "store/versions.h"
 
 /* ---- names ---- */
+
+_Static_assert((SLICES_UID & VERSIONS_SHADOW) == 0,
+               "a bucket's slices are no versions: what looks for those must not find these");
 
 struct bucket_id slices_bucket(struct bucket_id bucket)
 {

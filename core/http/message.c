@@ -1,5 +1,22 @@
 #include "message.h"
 
+/* clang-format off */
+const char http_token_chars[256] = {
+    ['!'] = '!', ['#'] = '#', '$', '%', '&', '\'', ['*'] = '*', '+', ['-'] = '-', '.', ['^'] = '^', '_', '`', ['|'] = '|', ['~'] = '~',
+    ['0'] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9',
+    ['A'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+    ['a'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+};
+/* clang-format on */
+
+bool http_is_token(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!http_token_chars[(unsigned char)s.p[i]])
+            return false;
+    return s.n > 0;
+}
+
 struct str http_header_get(const struct http_req *req, struct str name)
 {
     for (size_t i = 0; i < req->header_count; i++)

@@ -66,6 +66,11 @@ struct http_res {
     bool close; /* close the connection after this response */
 };
 
+/* Characters of a token, as lower case; 0: none of them. RFC 9110 section 5.6.2. */
+extern const char http_token_chars[256];
+/* Whether this could be the name of a header. */
+bool http_is_token(struct str s);
+
 /* Value of the first header of that (lower-case) name, STR_NONE (p == NULL) when absent. */
 struct str http_header_get(const struct http_req *req, struct str name);
 /* How many headers have that name. */

@@ -14,27 +14,9 @@ _Static_assert(offsetof(struct http_header, value) == sizeof(const char *) + siz
                    offsetof(struct str, n) == sizeof(const char *) && sizeof(struct http_header) == 4 * sizeof(void *),
                "struct http_header must be laid out like struct phr_header");
 
-/* RFC 9110 section 5.6.2: characters of a token, as lower case; 0 = none of them. */
-/* clang-format off */
-static const char token_chars[256] = {
-    ['!'] = '!', ['#'] = '#', '$', '%', '&', '\'', ['*'] = '*', '+', ['-'] = '-', '.', ['^'] = '^', '_', '`', ['|'] = '|', ['~'] = '~',
-    ['0'] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9',
-    ['A'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
-    ['a'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
-};
-/* clang-format on */
-
 static bool is_token_char(char c)
 {
-    return token_chars[(unsigned char)c] != 0;
-}
-
-static bool is_token(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (!is_token_char(s.p[i]))
-            return false;
-    return s.n > 0;
+    return http_token_chars[(unsigned char)c] != 0;
 }
 
 /* ---- the end of the head ---- */
@@ -186,7 +168,7 @@ static bool tidy(struct http_header *x)
     if (name == NULL || x->name.n == 0)
         return false;
     for (size_t k = 0; k < x->name.n; k++) {
-        char lower = token_chars[(unsigned char)name[k]];
+        char lower = http_token_chars[(unsigned char)name[k]];
         if (!lower)
             return false;
         name[k] = lower;
@@ -235,7 +217,7 @@ enum err head_parse(struct arena *a, char *p, size_t n, uint32_t lines, struct h
     h.headers = arena_alloc(a, h.header_count * sizeof(*h.headers));
     int used = phr_parse_request(p, n, &h.method_text.p, &h.method_text.n, &h.target.p, &h.target.n, &h.minor_version,
                                  h.headers, &h.header_count, 0);
-    if (used < 0 || (size_t)used != n || !is_token(h.method_text))
+    if (used < 0 || (size_t)used != n || !http_is_token(h.method_text))
         return ERR_BAD_REQUEST;
     h.method = method_of(h.method_text);
     if ((e = take_target(a, &h)) != ERR_OK || (e = take_headers(&h, &f)) != ERR_OK || (e = weigh(&h, &f)) != ERR_OK)

@@ -48,7 +48,7 @@ bool version_place_parse(struct str text, struct object_version *out);
 
 /* ---- the shadow ---- */
 
-#define VERSIONS_SHADOW (UINT64_C(1) << 63)
+#define VERSIONS_SHADOW (UINT64_C(1) << 62) /* the bit above is that of slices, target/slices.h */
 static inline bool version_uid_is_shadow(uint64_t uid)
 {
     return uid & VERSIONS_SHADOW;
