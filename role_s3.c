@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "cli/banner.h"
+#include "cli/private_file.h"
 #include "s3api/settings.h"
 #include "target/job.h"
 
@@ -17,6 +18,25 @@ static enum err open_credentials(struct role_s3 *s3, struct role *r, struct str 
     if (e == ERR_OK && (e = creds_put(s3->creds, s3->credentials.access_key, s3->credentials.secret_key)) != ERR_OK)
         snprintf(why, ROLE_WHY_MAX, "the access key or its secret is empty or too long");
     return e;
+}
+
+/* Secrets are sealed with what all gateways know: a key of its own, or else what follows from the owner's secret. */
+static enum err open_identities(struct role_s3 *s3, struct role *r, struct meta *meta, char why[ROLE_WHY_MAX])
+{
+    struct str file = r->settings.identity_key_file, secret = s3->credentials.secret_key;
+    char reason[PRIVATE_FILE_WHY_MAX];
+    enum err e;
+
+    if (file.n && (e = private_file_read(&r->arena, file.p, &secret, reason)) != ERR_OK) {
+        snprintf(why, ROLE_WHY_MAX, "identity.key_file: %s", reason);
+        return e;
+    }
+    if ((e = idents_open(meta, secret, &s3->idents)) != ERR_OK) {
+        snprintf(why, ROLE_WHY_MAX, "cannot open the records of identities (%s)", err_name(e));
+        return e;
+    }
+    creds_follow(s3->creds, s3->idents);
+    return ERR_OK;
 }
 
 /* Names that stay the same as long as what they are made of: the cluster's place in etcd or the owner's key; where we listen. */
@@ -73,7 +93,8 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
         snprintf(why, ROLE_WHY_MAX, "cannot open the documents of buckets (%s)", err_name(e));
         return e;
     }
-    if (s->auth == AUTH_SIGNED && (e = open_credentials(s3, r, dir, why)) != ERR_OK)
+    if (s->auth == AUTH_SIGNED &&
+        ((e = open_credentials(s3, r, dir, why)) != ERR_OK || (e = open_identities(s3, r, meta, why)) != ERR_OK))
         return e;
     s3->meta = meta;
     s3->backends = backends_new(s3->buckets, r->io, r->cpu);
@@ -93,6 +114,7 @@ void role_s3_close(struct role_s3 *s3)
         buckets_close(s3->buckets);
     if (s3->creds)
         creds_free(s3->creds);
+    idents_close(s3->idents);
     arc_cache_free(s3->archives);
 }
 

@@ -15,6 +15,7 @@
 
 struct role_s3 {
     struct creds *creds;
+    struct idents *idents;      /* NULL: everybody is served */
     struct arc_cache *archives; /* indexes, for all lanes */
     struct credentials credentials;
     struct buckets *buckets;

@@ -86,6 +86,10 @@ static const struct config_option options[] = {
      "`/v1`. Tokens of `sluice token` are always accepted."},
     {"tokens.issuer", CONFIG_TEXT, F(tokens_issuer), "", "What such a token must say in `iss`; empty = anything."},
     {"tokens.audience", CONFIG_TEXT, F(tokens_audience), "", "What such a token must say in `aud`; empty = anything."},
+    {"identity.key_file", CONFIG_TEXT, F(identity_key_file), "",
+     "File with the key that secrets of users and tokens of sessions are sealed with, the same on every gateway; empty "
+     "= "
+     "a key that follows from `secret_key` (docs/identities.md)."},
     {"archives.cache", CONFIG_SIZE, F(archives_cache), "256MiB",
      "Server and gateway: memory for the indexes of archives (docs/archives.md)."},
     {"batch.running_max", CONFIG_COUNT, F(batches.running_max), "64",

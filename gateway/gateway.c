@@ -3,12 +3,14 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "gateway/iam.h"
 #include "s3api/name.h"
 
 struct gateway {
     struct http_handler handler;
     struct gateway_env env;
     struct s3api *s3;
+    struct iam_api *iam;
     struct native *native;
 };
 
@@ -28,7 +30,10 @@ static void on_request(struct http_handler *h, struct http_req *req)
     struct gateway *g = CONTAINER(h, struct gateway, handler);
     struct http_handler *s3 = s3api_handler(g->s3);
 
-    if (!native_takes(req->path) || names_bucket_by_host(g, req)) {
+    if (iam_api_takes(req) && !names_bucket_by_host(g, req)) {
+        struct http_handler *iam = iam_api_handler(g->iam);
+        iam->on_request(iam, req);
+    } else if (!native_takes(req->path) || names_bucket_by_host(g, req)) {
         s3->on_request(s3, req);
     } else if (control_takes(g->env.control, req)) {
         control_request(g->env.control, req);
@@ -45,6 +50,7 @@ struct gateway *gateway_new(const struct gateway_env *env)
     g->env = *env;
     g->handler.on_request = on_request;
     g->s3 = s3api_new(&g->env.s3);
+    g->iam = iam_api_new(&(struct iam_env){env->s3.loop, env->s3.creds});
     g->env.native.s3 = &g->env.s3;
     g->env.native.loop = g->env.s3.loop;
     g->native = native_new(&g->env.native);
@@ -59,6 +65,7 @@ struct http_handler *gateway_handler(struct gateway *g)
 void gateway_free(struct gateway *g)
 {
     native_free(g->native);
+    iam_api_free(g->iam);
     s3api_free(g->s3);
     free(g);
 }

@@ -1,6 +1,7 @@
 /* gateway.h - one loop's front end for clients: who answers a request.
  *
- * Shape    a http_handler: what operators ask goes to control, the rest of /v1 to the native API, everything else is S3.
+ * Shape    a http_handler: what operators ask goes to control, the rest of /v1 to the native API, forms at "/" to IAM and STS,
+ *          everything else is S3.
  * Owns     its s3api and native API. Everything in the environment outlives it.
  * Thread   the loop's.
  */

@@ -42,8 +42,14 @@ static enum err check_signature(struct native_request *r)
     }
     if (who.kind == AUTH_ANONYMOUS)
         return refuse(r, "send a token (Authorization: Bearer ...; `sluice token` prints one) or sign as for S3");
+    if (who.iam.kind != IAM_OWNER || who.iam.scope_count) {
+        r->error_status = 403;
+        return native_error(
+            r, ERR_ACCESS_DENIED,
+            "policies of users say nothing of this API: it takes the owner's keys without a scope, and tokens");
+    }
     r->who = who.access_key;
-    r->admin = true; /* there is one key, the owner's */
+    r->admin = true;
     return ERR_OK;
 }
 

@@ -7,7 +7,7 @@
 #include "store/backend_conf.h"
 
 enum kind { FLAG, NUMBER, TEXT };
-enum policy {
+enum prop_policy {
     FIXED,      /* only what it is: anything else is not implemented */
     KEPT,       /* any value, without an effect: nothing here does what it tunes */
     READ_ONLY,  /* a client can't set it */
@@ -19,7 +19,7 @@ struct row {
     struct str path;
     enum kind kind;
     const char *initial; /* NULL: special() says */
-    enum policy policy;
+    enum prop_policy policy;
     const char *also; /* another word for the initial value */
 };
 #define P(path, ...)                                                                                                   \

@@ -60,10 +60,19 @@ static struct str query_get(const struct auth_input *in, struct str name)
     return STR_NONE;
 }
 
-/* There is no service yet that would have issued one. */
+/* Of a session, where that form of signature covers it; p == NULL: none. */
+static struct str token_of(const struct auth_input *in, enum auth_kind kind)
+{
+    struct str header = http_header_get(in->req, STR("x-amz-security-token"));
+
+    if (kind == AUTH_V4_QUERY || (kind == AUTH_V2_QUERY && !header.p))
+        return query_get(in, STR("X-Amz-Security-Token"));
+    return header;
+}
+
 static bool has_token(const struct auth_input *in)
 {
-    return http_header_get(in->req, STR("x-amz-security-token")).n || query_get(in, STR("X-Amz-Security-Token")).n;
+    return token_of(in, AUTH_V4_HEADER).n || token_of(in, AUTH_V4_QUERY).n;
 }
 
 /* ---- what protects the body ---- */
@@ -111,15 +120,34 @@ static bool is_signed_chunks(enum payload_mode mode)
     return mode == PAYLOAD_SIGNED_CHUNKS || mode == PAYLOAD_SIGNED_CHUNKS_TRAILER;
 }
 
+/* The body is known. */
+static enum err find_digest(const struct auth_input *in, struct str *word, struct identity *out,
+                            struct auth_failure *why, struct arena *a)
+{
+    char *hex = arena_alloc(a, 64);
+
+    hex_encode(in->body_sha256, 32, hex);
+    if (word->p && !str_eq(*word, str_n(hex, 64))) {
+        why->message = STR("x-amz-content-sha256 is not that of the body.");
+        return ERR_INVALID_ARGUMENT;
+    }
+    *word = str_n(hex, 64);
+    out->payload = PAYLOAD_DIGEST;
+    memcpy(out->payload_sha256, in->body_sha256, 32);
+    return ERR_OK;
+}
+
 /* The payload mode; *word is what stands in the canonical request. Chunks can be chained only to a V4 header's
  * signature. */
-static enum err find_payload(const struct auth_input *in, struct identity *out, struct str *word,
+static enum err find_payload(const struct auth_input *in, struct identity *out, struct str *word, struct arena *a,
                              struct auth_failure *why)
 {
     static const struct str empty_sha256 = STR("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     enum err e;
 
     *word = http_header_get(in->req, STR("x-amz-content-sha256"));
+    if (in->body_sha256)
+        return find_digest(in, word, out, why, a);
     if (!word->p && out->kind == AUTH_V4_QUERY)
         *word = query_get(in, STR("X-Amz-Content-Sha256"));
     if (!word->p && out->kind == AUTH_V4_HEADER) { /* curl 7.88 signs so; with a body nothing says what was signed */
@@ -146,23 +174,37 @@ static enum err find_payload(const struct auth_input *in, struct identity *out, 
 
 /* ---- the forms ---- */
 
+/* A token where the signature does not cover it is nobody's. */
+static enum err find_signer(struct creds *creds, const struct auth_input *in, struct str access_key,
+                            const struct identity *id, struct arena *a, struct iam_key *out)
+{
+    struct str token = token_of(in, id->kind);
+
+    if (!token.n && has_token(in))
+        return ERR_INVALID_TOKEN;
+    return creds_find(creds, a, access_key, token, in->now_s, out);
+}
+
 static enum err check_v4(struct creds *creds, const struct auth_input *in, struct arena *a, struct identity *out,
                          struct auth_failure *why)
 {
     struct sigv4 s;
+    struct iam_key key;
     struct str word;
     enum err e;
 
     e = out->kind == AUTH_V4_HEADER ? sigv4_parse_header(in, http_header_get(in->req, STR("authorization")), a, &s, why)
                                     : sigv4_parse_query(in, a, &s, why);
+    if (e != ERR_OK || (e = find_payload(in, out, &word, a, why)) != ERR_OK)
+        return e;
+    why->signature = s.signature;
+    if ((e = find_signer(creds, in, s.access_key, out, a, &key)) != ERR_OK)
+        return e;
+    e = sigv4_check(creds, &key, in, &s, word, a, &out->chunks.key, why);
+    explicit_bzero(key.secret, sizeof(key.secret));
     if (e != ERR_OK)
         return e;
-    if (has_token(in))
-        return ERR_INVALID_TOKEN;
-    if ((e = find_payload(in, out, &word, why)) != ERR_OK)
-        return e;
-    if ((e = sigv4_check(creds, in, &s, word, a, &out->chunks.key, why)) != ERR_OK)
-        return e;
+    out->iam = key.who;
     out->access_key = s.access_key;
     out->chunks.verify = true;
     out->chunks.scope = s.scope;
@@ -175,6 +217,7 @@ static enum err check_v2(struct creds *creds, const struct auth_input *in, struc
                          struct auth_failure *why)
 {
     struct sigv2 s;
+    struct iam_key key;
     struct str word;
     enum err e;
 
@@ -182,12 +225,14 @@ static enum err check_v2(struct creds *creds, const struct auth_input *in, struc
                                     : sigv2_parse_query(in, a, &s, why);
     if (e != ERR_OK)
         return e;
-    if (has_token(in))
-        return ERR_INVALID_TOKEN;
-    if ((e = find_payload(in, out, &word, why)) != ERR_OK)
+    if ((e = find_payload(in, out, &word, a, why)) != ERR_OK ||
+        (e = find_signer(creds, in, s.access_key, out, a, &key)) != ERR_OK)
         return e;
-    if ((e = sigv2_check(creds, in, &s, a, why)) != ERR_OK)
+    e = sigv2_check(&key, in, &s, a, why);
+    explicit_bzero(key.secret, sizeof(key.secret));
+    if (e != ERR_OK)
         return e;
+    out->iam = key.who;
     out->access_key = s.access_key;
     return ERR_OK;
 }
@@ -211,7 +256,7 @@ enum err auth_check(struct creds *creds, const struct auth_input *in, struct are
     e = find_form(in, &id.kind, why);
     if (e == ERR_OK) {
         if (id.kind == AUTH_ANONYMOUS)
-            e = has_token(in) ? ERR_INVALID_TOKEN : find_payload(in, &id, &word, why);
+            e = has_token(in) ? ERR_INVALID_TOKEN : find_payload(in, &id, &word, a, why);
         else if (id.kind == AUTH_V4_HEADER || id.kind == AUTH_V4_QUERY)
             e = check_v4(creds, in, a, &id, why);
         else
@@ -234,7 +279,7 @@ static struct str name_of_key(const struct auth_input *in)
 
     if (at != SIZE_MAX)
         credential = str_skip(value, at + 11);
-    if (credential.n && sigv4_parse_credential(str_split(&credential, ','), &s))
+    if (credential.n && sigv4_parse_credential(str_split(&credential, ','), STR("s3"), &s))
         return s.access_key;
     if (str_starts(value, STR("AWS "))) {
         value = str_trim(str_skip(value, 4));
@@ -249,41 +294,46 @@ enum err auth_skip(const struct auth_input *in, struct arena *a, struct identity
     struct str word;
     enum err e;
 
-    (void)a;
     *why = (struct auth_failure){0};
     if (http_header_get(in->req, STR("x-amz-content-sha256")).p) {
-        if ((e = find_payload(in, &id, &word, why)) != ERR_OK)
+        if ((e = find_payload(in, &id, &word, a, why)) != ERR_OK)
             return e;
     } else {
         id.payload = is_unsigned_trailer(in->req) ? PAYLOAD_UNSIGNED_TRAILER : PAYLOAD_UNSIGNED;
     }
     id.access_key = name_of_key(in);
     id.kind = id.access_key.n ? AUTH_V4_HEADER : AUTH_ANONYMOUS;
+    id.iam.kind = IAM_OWNER;
     *out = id;
     return ERR_OK;
 }
 
 /* ---- POST policies ---- */
 
-static enum err check_post_v4(struct creds *creds, const struct auth_post *form, struct str region,
+static enum err check_post_v4(struct creds *creds, const struct auth_post *form, struct str region, struct arena *a,
                               struct identity *out, struct auth_failure *why)
 {
+    struct iam_key key;
     struct sigv4 s;
+    enum err e;
     int64_t when;
     uint8_t mac[32];
     char expected[SIGV4_SIGNATURE_LEN];
 
     if (!str_eq(form->algorithm, STR("AWS4-HMAC-SHA256")))
         return str_starts(form->algorithm, STR("AWS4-ECDSA-")) ? ERR_NOT_IMPLEMENTED : ERR_INVALID_ARGUMENT;
-    if (!sigv4_parse_credential(form->credential, &s) || !clock_basic_parse(form->date, &when) ||
+    if (!sigv4_parse_credential(form->credential, STR("s3"), &s) || !clock_basic_parse(form->date, &when) ||
         !str_eq(s.day, str_n(form->date.p, 8)) || (region.n && !str_eq(s.region, region))) {
         why->message = STR("The x-amz-credential or x-amz-date field is malformed, or they don't belong together.");
         return ERR_INVALID_ARGUMENT;
     }
     why->access_key = s.access_key;
     why->string_to_sign = form->policy;
-    if (!creds_signing_key(creds, s.access_key, s.day, s.region, &out->chunks.key))
-        return ERR_INVALID_ACCESS_KEY;
+    if ((e = creds_find(creds, a, s.access_key, form->token, form->now_s, &key)) != ERR_OK)
+        return e;
+    creds_signing_key(creds, &key, &(struct sigv4_scope){s.access_key, s.day, s.region, STR("s3")}, &out->chunks.key);
+    explicit_bzero(key.secret, sizeof(key.secret));
+    out->iam = key.who;
     hmac_of(&out->chunks.key, form->policy, mac);
     hex_encode(mac, sizeof(mac), expected);
     out->access_key = s.access_key;
@@ -291,19 +341,21 @@ static enum err check_post_v4(struct creds *creds, const struct auth_post *form,
     return str_eq_secret(form->signature, str_n(expected, sizeof(expected))) ? ERR_OK : ERR_SIGNATURE;
 }
 
-static enum err check_post_v2(struct creds *creds, const struct auth_post *form, struct identity *out,
+static enum err check_post_v2(struct creds *creds, const struct auth_post *form, struct arena *a, struct identity *out,
                               struct auth_failure *why)
 {
-    struct cred k;
+    struct iam_key k;
+    enum err e;
     uint8_t mac[20];
     char expected[BASE64_LEN(20)];
 
     why->access_key = form->v2_access_key;
     why->string_to_sign = form->policy;
-    if (!creds_find(creds, form->v2_access_key, &k))
-        return ERR_INVALID_ACCESS_KEY;
+    if ((e = creds_find(creds, a, form->v2_access_key, form->token, form->now_s, &k)) != ERR_OK)
+        return e;
+    out->iam = k.who;
     hmac_sha1(str_n(k.secret, k.secret_n), form->policy, mac);
-    explicit_bzero(&k, sizeof(k));
+    explicit_bzero(k.secret, sizeof(k.secret));
     base64_encode(mac, sizeof(mac), expected);
     out->access_key = form->v2_access_key;
     out->kind = AUTH_V2_QUERY;
@@ -318,14 +370,13 @@ enum err auth_check_post(struct creds *creds, const struct auth_post *form, stru
     bool v2 = form->v2_access_key.p || form->v2_signature.p;
     enum err e;
 
-    (void)a;
     *why = (struct auth_failure){0};
     if (v4 == v2 || form->policy.n == 0) {
         why->message = STR("A POST form needs a policy and exactly one kind of signature.");
         return ERR_INVALID_ARGUMENT;
     }
     why->signature = v4 ? form->signature : form->v2_signature;
-    e = v4 ? check_post_v4(creds, form, region, &id, why) : check_post_v2(creds, form, &id, why);
+    e = v4 ? check_post_v4(creds, form, region, a, &id, why) : check_post_v2(creds, form, a, &id, why);
     if (e == ERR_OK)
         *out = id;
     return e;

@@ -3,7 +3,7 @@
  * Shape    pure: no waiting, no allocation besides the request's arena.
  * Owns     nothing: results borrow from the request and its arena.
  * Errors   ERR_SIGNATURE, ERR_INVALID_ACCESS_KEY, ERR_TIME_SKEWED, ERR_REQUEST_EXPIRED, ERR_AUTH_HEADER_MALFORMED,
- *          ERR_AUTH_QUERY, ERR_HEADERS_NOT_SIGNED, ERR_ACCESS_DENIED, ERR_INVALID_TOKEN, ERR_INVALID_ARGUMENT,
+ *          ERR_AUTH_QUERY, ERR_HEADERS_NOT_SIGNED, ERR_ACCESS_DENIED, ERR_INVALID_TOKEN, ERR_EXPIRED_TOKEN, ERR_INVALID_ARGUMENT,
  *          ERR_INVALID_REQUEST, ERR_INVALID_URI, ERR_NOT_IMPLEMENTED (SigV4A).
  * Thread   any.
  * Source   S3 API: Authenticating Requests (Signature Version 4, Signature Version 2).
@@ -39,6 +39,7 @@ struct chunk_signing {
 struct identity {
     enum auth_kind kind;
     struct str access_key; /* empty: anonymous */
+    struct iam_who iam;    /* whose key that is, unless anonymous */
     enum payload_mode payload;
     uint8_t payload_sha256[32];  /* PAYLOAD_DIGEST */
     struct chunk_signing chunks; /* PAYLOAD_SIGNED_* */
@@ -49,7 +50,9 @@ struct auth_input {
     struct str bucket_from_host;     /* virtual-host style: the bucket; empty for path style */
     const struct query_param *query; /* of req->query, decoded */
     size_t query_count;
-    struct str region; /* the only region a scope may name; empty = any */
+    struct str region;          /* the only region a scope may name; empty = any */
+    struct str service;         /* that a scope must name; empty = "s3" */
+    const uint8_t *body_sha256; /* of services that read it first, as their clients do not tell; NULL: as S3 does */
     int64_t now_s;
 };
 
@@ -81,6 +84,8 @@ struct auth_post {
     struct str policy;
     struct str algorithm, credential, date, signature; /* x-amz-algorithm, -credential, -date, -signature */
     struct str v2_access_key, v2_signature;            /* AWSAccessKeyId, signature */
+    struct str token;                                  /* x-amz-security-token */
+    int64_t now_s;
 };
 MUST_USE enum err auth_check_post(struct creds *creds, const struct auth_post *form, struct str region, struct arena *a,
                                   struct identity *out, struct auth_failure *why);

@@ -11,19 +11,28 @@
 
 /* ---- who ---- */
 
-void s3_principal(struct s3_request *r)
+static struct idents *idents(const struct s3_request *r)
+{
+    return r->env->creds ? creds_idents(r->env->creds) : NULL;
+}
+
+enum err s3_principal(struct s3_request *r)
 {
     struct iam_principal *p = &r->principal;
     char *id = arena_alloc(r->arena, sizeof(r->owner_id));
 
+    r->account = r->env->conf->auth_none ? r->access_key : creds_account(r->env->creds);
     *p = (struct iam_principal){.kind = IAM_ANONYMOUS};
     if (r->who->kind == AUTH_ANONYMOUS && !r->env->conf->auth_none)
-        return;
-    creds_owner_id(r->who->access_key, id);
+        return ERR_OK;
+    if (r->who->iam.kind == IAM_USER || r->who->iam.kind == IAM_SESSION)
+        return idents_principal(idents(r), r->arena, &r->who->iam, p) ? ERR_OK : ERR_INVALID_ACCESS_KEY;
+    creds_owner_id(r->account, id);
     p->kind = IAM_OWNER;
     p->account = p->id = STR(IAM_ACCOUNT);
     p->arn = STR(IAM_ACCOUNT_ARN);
     p->canonical_id = str_n(id, sizeof(r->owner_id));
+    return ERR_OK;
 }
 
 /* ---- what the bucket says ---- */
@@ -60,11 +69,14 @@ static bool is_of_policy(struct str action)
            str_eq(action, STR("s3:DeleteBucketPolicy"));
 }
 
-static struct str resource(struct s3_request *r, const struct bucket *b, struct str key)
+static struct str resource(const struct may_ask *ask)
 {
-    if (key.n == 0)
-        return arena_printf(r->arena, "arn:aws:s3:::" STR_FMT, STR_ARG(b->id.name));
-    return arena_printf(r->arena, "arn:aws:s3:::" STR_FMT "/" STR_FMT, STR_ARG(b->id.name), STR_ARG(key));
+    struct s3_request *r = ask->r;
+    struct str name = ask->bucket ? ask->bucket->id.name : r->bucket_name;
+
+    if (ask->key.n == 0) /* all of them, where there is none */
+        return arena_printf(r->arena, "arn:aws:s3:::" STR_FMT, STR_ARG(name.n ? name : STR("*")));
+    return arena_printf(r->arena, "arn:aws:s3:::" STR_FMT "/" STR_FMT, STR_ARG(name), STR_ARG(ask->key));
 }
 
 static bool was_looked_up(const struct s3_request *r, const struct bucket *b, struct str key)
@@ -75,40 +87,61 @@ static bool was_looked_up(const struct s3_request *r, const struct bucket *b, st
     return false;
 }
 
-static bool wants_tags(const struct policy *p, struct str action)
+/* Whether a policy, the bucket's or of who asks, decides by keys that begin so. */
+static bool decides_by(const struct s3_request *r, const struct policy *p, struct str prefix)
 {
-    return may_has_tags(action) && policy_asks(p, STR("s3:existingobjecttag/"));
+    return (p && policy_asks(p, prefix)) ||
+           (idents(r) && r->principal.kind != IAM_ANONYMOUS && idents_asks(idents(r), &r->who->iam, prefix));
 }
 
-/* A policy that wants tags nobody has read must not be answered by guessing. */
-static enum err ask_policy(struct may_ask *ask, const struct policy *p, enum policy_verdict *verdict)
+static bool wants_tags(const struct s3_request *r, const struct policy *p, struct str action)
+{
+    return may_has_tags(action) && decides_by(r, p, STR("s3:existingobjecttag/"));
+}
+
+/* What all say that are asked. */
+struct said {
+    enum policy_verdict verdict;
+    bool in_scope;
+};
+
+/* A policy that wants tags nobody has read must not be answered by guessing. `p` may be NULL. */
+static enum err ask_all(struct may_ask *ask, const struct policy *p, struct said *out)
 {
     struct s3_request *r = ask->r;
     const struct iam_request req = {.principal = &r->principal,
                                     .action = ask->action,
-                                    .resource = resource(r, ask->bucket, ask->key),
+                                    .resource = resource(ask),
                                     .now_s = clock_wall_ns() / NS_PER_S,
                                     .lookup = may_lookup,
                                     .arg = ask};
+    enum policy_verdict scope, own;
 
-    if (ask->key.n && wants_tags(p, ask->action) && !was_looked_up(r, ask->bucket, ask->key))
+    if (ask->bucket && ask->key.n && wants_tags(r, p, ask->action) && !was_looked_up(r, ask->bucket, ask->key))
         return reply_error(r, ERR_ACCESS_DENIED,
-                           "The policy of the bucket decides by tags of objects, which this operation does not read.");
-    *verdict = policy_evaluate(p, &req);
+                           "A policy decides by tags of objects, which this operation does not read.");
+    *out = (struct said){p ? policy_evaluate(p, &req) : POLICY_SILENT, true};
+    if (r->principal.kind == IAM_ANONYMOUS || !idents(r) || out->verdict == POLICY_DENY)
+        return ERR_OK;
+    own = r->principal.kind == IAM_OWNER ? POLICY_SILENT : idents_verdict(idents(r), &r->who->iam, &req);
+    scope = iam_who_scope(&r->who->iam, &req);
+    out->in_scope = scope == POLICY_ALLOW;
+    if (scope == POLICY_DENY || own > out->verdict)
+        out->verdict = scope == POLICY_DENY ? POLICY_DENY : own;
     return ERR_OK;
 }
 
 /* A member of an archive can be read by a key of its own: who is denied the archive must not get at it so. */
 static bool is_archive_denied(const struct may_ask *member, const struct policy *p)
 {
-    enum policy_verdict verdict = POLICY_SILENT;
     struct may_ask ask = *member;
+    struct said said;
     struct str rest;
 
     if (!member_possible(ask.r, ask.bucket, member->key))
         return false;
     for (size_t from = 0; arc_format_split(member->key, from, &ask.key, &rest); from = ask.key.n + 1)
-        if (ask_policy(&ask, p, &verdict) != ERR_OK || verdict == POLICY_DENY)
+        if (ask_all(&ask, p, &said) != ERR_OK || said.verdict == POLICY_DENY)
             return true;
     return false;
 }
@@ -142,26 +175,27 @@ enum err s3_may_version(struct s3_request *r, struct str action, const struct bu
                         struct str version)
 {
     struct may_ask ask = {r, action, b, key, version};
-    bool owner = r->principal.kind == IAM_OWNER, broken;
-    enum policy_verdict verdict = POLICY_SILENT;
-    const struct policy *p;
+    bool owner = r->principal.kind == IAM_OWNER, broken = false;
+    const struct policy *p = NULL;
+    struct said said;
     enum err e;
 
-    if (!b || (owner && is_of_policy(action)))
-        return owner ? ERR_OK : ERR_ACCESS_DENIED;
-    p = bucket_policy_of(r, b, &broken);
+    if (r->principal.kind == IAM_ANONYMOUS && !b)
+        return ERR_ACCESS_DENIED;
+    if (b && !(owner && is_of_policy(action)))
+        p = bucket_policy_of(r, b, &broken);
     if (broken)
         return reply_error(r, ERR_ACCESS_DENIED, "The policy of the bucket can't be read.");
-    if (p && (e = ask_policy(&ask, p, &verdict)) != ERR_OK)
+    if ((e = ask_all(&ask, p, &said)) != ERR_OK)
         return e;
-    if (verdict == POLICY_DENY || (p && is_archive_denied(&ask, p)))
+    if (said.verdict == POLICY_DENY || !said.in_scope || (b && is_archive_denied(&ask, p)))
         return ERR_ACCESS_DENIED;
     if (owner)
         return ERR_OK;
-    if (verdict == POLICY_ALLOW && r->principal.kind == IAM_ANONYMOUS && access_block_of(r, b).restrict_buckets &&
+    if (said.verdict == POLICY_ALLOW && r->principal.kind == IAM_ANONYMOUS && access_block_of(r, b).restrict_buckets &&
         policy_is_public(p))
-        verdict = POLICY_SILENT;
-    return verdict == POLICY_ALLOW || acl_lets(&ask) ? ERR_OK : ERR_ACCESS_DENIED;
+        said.verdict = POLICY_SILENT;
+    return said.verdict == POLICY_ALLOW || (b && acl_lets(&ask)) ? ERR_OK : ERR_ACCESS_DENIED;
 }
 
 enum err s3_may(struct s3_request *r, struct str action, const struct bucket *b, struct str key)
@@ -180,14 +214,13 @@ bool s3_may_later(struct s3_request *r)
 {
     const struct policy *p;
     bool broken;
-
     bool tags = r->route->first == put_object_tagging && !r->said.has_tags;
     bool lock = (r->route->first == put_retention || r->route->first == put_legal_hold) && !r->said.has_lock;
 
     if (!tags && !lock)
         return false;
     p = bucket_policy_of(r, &r->bucket, &broken);
-    return p && policy_asks(p, tags ? STR("s3:requestobjecttag") : STR("s3:object-lock-"));
+    return decides_by(r, p, tags ? STR("s3:requestobjecttag") : STR("s3:object-lock-"));
 }
 
 /* What a request wants besides: tags of what it writes, what GetObjectAttributes shows of an object. */
@@ -207,7 +240,7 @@ static bool lets_in(struct s3_request *r, const struct bucket *b)
 {
     bool broken;
 
-    return r->principal.kind == IAM_OWNER || (b && (bucket_policy_of(r, b, &broken) || acl_enabled(r, b)));
+    return r->principal.kind != IAM_ANONYMOUS || (b && (bucket_policy_of(r, b, &broken) || acl_enabled(r, b)));
 }
 
 /* No list can allow what is not there: who may list the bucket may know that. */
@@ -283,7 +316,7 @@ static void want(struct s3_request *r, struct look_state *l, struct str action, 
 {
     bool broken;
     const struct policy *p = bucket_policy_of(r, b, &broken);
-    bool tags = p && wants_tags(p, action);
+    bool tags = wants_tags(r, p, action);
     bool acl = r->principal.kind != IAM_OWNER && acl_knows(action) && acl_enabled(r, b);
 
     if ((!tags && !acl) || l->n == SAID_TAGS_MAX)
@@ -327,8 +360,10 @@ bool may_wants_look(struct s3_request *r)
 
     bool broken, copies = r->route->must & SUB(COPY_SOURCE);
 
+    if (is_put(action) && s3_header(r, STR("x-amz-tagging")).n) /* may_besides() asks for that as well */
+        action = STR("s3:PutObjectTagging");
     if (r->level != LEVEL_OBJECT || !r->env->confs ||
-        (!copies && !bucket_policy_of(r, &r->bucket, &broken) &&
+        (!copies && !bucket_policy_of(r, &r->bucket, &broken) && !wants_tags(r, NULL, action) &&
          (r->principal.kind == IAM_OWNER || !acl_enabled(r, &r->bucket))))
         return false;
     l = ARENA_NEW(r->arena, struct look_state);

@@ -2,7 +2,8 @@
  *
  * Shape    s3_may_route() asks once for the permission of the route (actions.def); operations that touch more than the route's
  *          bucket and key ask s3_may() for each thing: sources of copies, the keys of DeleteObjects, what headers ask for.
- *          The owner may do what no policy of the bucket denies; everybody else what one allows and none denies.
+ *          The owner may do what no policy of the bucket denies; everybody else what one allows and none denies: the bucket's, or their
+ *          own. Keys and sessions with a scope may only do what that allows, too.
  * Errors   ERR_ACCESS_DENIED.
  * Thread   the request's loop; answers without waiting, but for may_look.
  * Source   AWS Service Authorization Reference, Amazon S3; S3 User Guide, "How Amazon S3 authorizes a request".
@@ -12,8 +13,8 @@
 
 #include "s3api/request.h"
 
-/* Who sent it, from r->who. */
-void s3_principal(struct s3_request *r);
+/* Who sent it, from r->who. ERR_INVALID_ACCESS_KEY: was removed a moment ago. */
+MUST_USE enum err s3_principal(struct s3_request *r);
 /* Policies may want to know the tags of objects first: then this step comes before request_may. */
 bool may_wants_look(struct s3_request *r);
 step_fn may_look, request_may;

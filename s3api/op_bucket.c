@@ -213,7 +213,7 @@ enum step_next create_bucket(struct op *op)
     enum err e = check_create_headers(r);
 
     r->state = c;
-    c->req = (struct bucket_create_req){.arena = r->arena, .name = r->bucket_name, .owner = r->access_key};
+    c->req = (struct bucket_create_req){.arena = r->arena, .name = r->bucket_name, .owner = r->account};
     c->req.props = s3_header(r, SETTINGS_HEADER);
     if (e != ERR_OK || (e = take_redundancy(r, c)) != ERR_OK || (e = take_members(r, c)) != ERR_OK ||
         (e = check_view(r, c)) != ERR_OK || (e = take_access(r, c)) != ERR_OK)

@@ -304,14 +304,16 @@ static enum err post_who(struct s3_request *r, struct post_state *p)
                           .date = form_get(f, STR("x-amz-date")),
                           .signature = form_get(f, STR("x-amz-signature")),
                           .v2_access_key = form_get(f, STR("awsaccesskeyid")),
-                          .v2_signature = form_get(f, STR("signature"))};
+                          .v2_signature = form_get(f, STR("signature")),
+                          .token = form_get(f, STR("x-amz-security-token")),
+                          .now_s = clock_wall_ns() / NS_PER_S};
     bool signs = a.algorithm.p || a.credential.p || a.date.p || a.signature.p || a.v2_access_key.p || a.v2_signature.p;
     struct auth_failure why = {0};
     enum err e;
 
     p->limits = (struct post_limits){0, UINT64_MAX};
     *r->who = (struct identity){.kind = AUTH_ANONYMOUS, .payload = PAYLOAD_UNSIGNED};
-    if (form_get(f, STR("x-amz-security-token")).n)
+    if (a.token.n && !signs)
         return ERR_INVALID_TOKEN;
     if (!r->env->conf->auth_none && (signs || a.policy.p)) {
         if ((e = check_complete(r, &a)) != ERR_OK)
@@ -322,7 +324,8 @@ static enum err post_who(struct s3_request *r, struct post_state *p)
         }
         r->access_key = r->who->access_key;
     }
-    s3_principal(r);
+    if ((e = s3_principal(r)) != ERR_OK)
+        return e;
     return a.policy.p ? check_policy(r, p, a.policy) : ERR_OK;
 }
 
@@ -332,8 +335,9 @@ static bool is_put_header(struct str name)
 {
     static const char *const plain[] = {"cache-control", "content-disposition", "content-encoding", "content-language",
                                         "content-type",  "content-md5",         "expires"};
-    static const char *const signing[] = {"x-amz-algorithm", "x-amz-credential",     "x-amz-date",
-                                          "x-amz-signature", "x-amz-content-sha256", "x-amz-trailer"};
+    static const char *const signing[] = {"x-amz-algorithm",     "x-amz-credential",     "x-amz-date",
+                                          "x-amz-signature",     "x-amz-content-sha256", "x-amz-trailer",
+                                          "x-amz-security-token"};
 
     for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
         if (str_eq(name, str_z(plain[i])))

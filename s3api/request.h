@@ -51,6 +51,7 @@ struct s3_request {
 
     struct identity *who;           /* filled before the first step */
     struct str access_key;          /* of `who`; may be empty when everybody is served as the owner */
+    struct str account;             /* the owner's: whose buckets and objects are all that are made */
     struct iam_principal principal; /* `who`, as policies name them */
     struct s3_said said;
 

@@ -107,10 +107,11 @@ static enum step_next request_who(struct op *op)
         return op_fail(op, e);
     }
     r->access_key = r->who->access_key;
-    s3_principal(r);
+    if ((e = s3_principal(r)) != ERR_OK)
+        return op_fail(op, e);
     if (r->principal.kind == IAM_ANONYMOUS && (route_err != ERR_OK || !r->route->first))
         return op_fail(op, ERR_ACCESS_DENIED);
-    creds_owner_id(r->access_key, r->owner_id);
+    creds_owner_id(r->account, r->owner_id);
     return route_err == ERR_OK ? op_go(op, request_route) : op_fail(op, explain_route(r, route_err, clash));
 }
 

@@ -278,7 +278,7 @@ static struct str text_to_sign(const struct auth_input *in, const struct sigv2 *
     return pen_text(&w);
 }
 
-static bool matches(const struct cred *k, const struct sigv2 *s, struct str text)
+static bool matches(const struct iam_key *k, const struct sigv2 *s, struct str text)
 {
     uint8_t mac[20];
     char b64[BASE64_LEN(20)];
@@ -296,20 +296,15 @@ static bool is_bucket_path(const struct auth_input *in)
     return !in->bucket_from_host.n && path.n > 1 && str_find_char(str_skip(path, 1), '/') == SIZE_MAX;
 }
 
-enum err sigv2_check(struct creds *creds, const struct auth_input *in, const struct sigv2 *s, struct arena *a,
+enum err sigv2_check(const struct iam_key *signer, const struct auth_input *in, const struct sigv2 *s, struct arena *a,
                      struct auth_failure *why)
 {
-    struct cred k;
-
     why->signature = s->signature;
-    if (!creds_find(creds, s->access_key, &k))
-        return ERR_INVALID_ACCESS_KEY;
     struct str text = text_to_sign(in, s, 0, a);
-    bool ok = matches(&k, s, text);
+    bool ok = matches(signer, s, text);
     for (unsigned habits = 1; !ok && habits < SIGN_HABITS; habits++)
         if (!(habits & SIGN_SLASH) || is_bucket_path(in))
-            ok = matches(&k, s, text_to_sign(in, s, habits, a));
-    explicit_bzero(&k, sizeof(k));
+            ok = matches(signer, s, text_to_sign(in, s, habits, a));
     if (ok)
         return ERR_OK;
     why->string_to_sign = text;

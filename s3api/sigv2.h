@@ -23,7 +23,7 @@ MUST_USE enum err sigv2_parse_header(const struct auth_input *in, struct str val
                                      struct auth_failure *why);
 MUST_USE enum err sigv2_parse_query(const struct auth_input *in, struct arena *a, struct sigv2 *out,
                                     struct auth_failure *why);
-MUST_USE enum err sigv2_check(struct creds *creds, const struct auth_input *in, const struct sigv2 *s, struct arena *a,
-                              struct auth_failure *why);
+MUST_USE enum err sigv2_check(const struct iam_key *signer, const struct auth_input *in, const struct sigv2 *s,
+                              struct arena *a, struct auth_failure *why);
 
 #endif

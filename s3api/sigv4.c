@@ -8,7 +8,7 @@ static const struct str algorithm = STR("AWS4-HMAC-SHA256");
 
 /* ---- parsing ---- */
 
-bool sigv4_parse_credential(struct str credential, struct sigv4 *out)
+bool sigv4_parse_credential(struct str credential, struct str service, struct sigv4 *out)
 {
     struct str tail[4] = {STR_NONE},
                rest = credential; /* day, region, service, terminator: access keys may hold slashes */
@@ -24,13 +24,19 @@ bool sigv4_parse_credential(struct str credential, struct sigv4 *out)
     }
     if (rest.n == 0 || rest.n > ACCESS_KEY_MAX || tail[0].n != 8 || tail[1].n > SIGV4_REGION_MAX)
         return false;
-    if (!str_eq(tail[2], STR("s3")) || !str_eq(tail[3], STR("aws4_request")))
+    if (!str_eq(tail[2], service) || !str_eq(tail[3], STR("aws4_request")))
         return false;
     out->access_key = rest;
     out->day = tail[0];
     out->region = tail[1];
+    out->service = service;
     out->scope = str_n(tail[0].p, (size_t)(end - tail[0].p));
     return true;
+}
+
+static struct str service_of(const struct auth_input *in)
+{
+    return in->service.n ? in->service : STR("s3");
 }
 
 /* Years 1970 to 2262: what fits nanoseconds. */
@@ -109,7 +115,7 @@ enum err sigv4_parse_header(const struct auth_input *in, struct str value, struc
         return malformed(
             why,
             STR("The authorization header is malformed; it needs one Credential, SignedHeaders and Signature each."));
-    if (!sigv4_parse_credential(credential, out))
+    if (!sigv4_parse_credential(credential, service_of(in), out))
         return malformed(why, STR("The authorization header is malformed; the Credential is mal-formed; expecting "
                                   "\"<YOUR-AKID>/YYYYMMDD/REGION/s3/aws4_request\"."));
     why->access_key = out->access_key;
@@ -197,7 +203,7 @@ enum err sigv4_parse_query(const struct auth_input *in, struct arena *a, struct 
         return bad_query(why, STR("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
     *out = (struct sigv4){
         .presigned = true, .signed_headers = v[SIGNED_HEADERS], .signature = v[SIGNATURE], .date = v[DATE]};
-    if (!sigv4_parse_credential(v[CREDENTIAL], out))
+    if (!sigv4_parse_credential(v[CREDENTIAL], service_of(in), out))
         return bad_query(why,
                          STR("Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting "
                              "\"<YOUR-AKID>/YYYYMMDD/REGION/s3/aws4_request\"."));
@@ -439,8 +445,9 @@ static void put_string_to_sign(struct pen *w, const struct sigv4 *s, struct str 
     w->n += 64;
 }
 
-enum err sigv4_check(struct creds *creds, const struct auth_input *in, const struct sigv4 *s, struct str payload,
-                     struct arena *a, struct hmac *key, struct auth_failure *why)
+enum err sigv4_check(struct creds *creds, const struct iam_key *signer, const struct auth_input *in,
+                     const struct sigv4 *s, struct str payload, struct arena *a, struct hmac *key,
+                     struct auth_failure *why)
 {
     char stack[8192], sts_room[STRING_TO_SIGN_MAX], expected[SIGV4_SIGNATURE_LEN];
     struct pen canonical = pen_for(a, canonical_room(in, s, payload), stack, sizeof(stack));
@@ -449,8 +456,7 @@ enum err sigv4_check(struct creds *creds, const struct auth_input *in, const str
     enum err e;
 
     why->signature = s->signature;
-    if (!creds_signing_key(creds, s->access_key, s->day, s->region, key))
-        return ERR_INVALID_ACCESS_KEY;
+    creds_signing_key(creds, signer, &(struct sigv4_scope){s->access_key, s->day, s->region, s->service}, key);
     if ((e = put_canonical(&canonical, in, s, payload, a, why)) != ERR_OK)
         return e;
     put_string_to_sign(&sts, s, pen_text(&canonical));

@@ -20,7 +20,7 @@ enum {
 
 struct sigv4 {
     bool presigned;
-    struct str access_key, day, region;
+    struct str access_key, day, region, service;
     struct str scope; /* "day/region/s3/aws4_request" */
     struct str signed_headers, signature;
     struct str date;                 /* as sent; STR_NONE: none was */
@@ -36,9 +36,10 @@ MUST_USE enum err sigv4_parse_query(const struct auth_input *in, struct arena *a
                                     struct auth_failure *why);
 /* Access key, day, region and scope of "KEY/20130524/us-east-1/s3/aws4_request". False: not of that form; service and
  * terminator are part of the form. */
-MUST_USE bool sigv4_parse_credential(struct str credential, struct sigv4 *out);
+MUST_USE bool sigv4_parse_credential(struct str credential, struct str service, struct sigv4 *out);
 /* `payload` stands in the last line of the canonical request. On success *key is the scope's signing key. */
-MUST_USE enum err sigv4_check(struct creds *creds, const struct auth_input *in, const struct sigv4 *s,
-                              struct str payload, struct arena *a, struct hmac *key, struct auth_failure *why);
+MUST_USE enum err sigv4_check(struct creds *creds, const struct iam_key *signer, const struct auth_input *in,
+                              const struct sigv4 *s, struct str payload, struct arena *a, struct hmac *key,
+                              struct auth_failure *why);
 
 #endif

@@ -7,7 +7,7 @@
 enum { DISPLAY_NAME_LEN = 12 };
 
 #define DECLARATION "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-#define NAMESPACE   " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
+#define NAMESPACE   STR("http://s3.amazonaws.com/doc/2006-03-01/")
 
 /* Bytes that can't stand for themselves in a text. Tabs and line feeds can; a CR would be read as a line feed. */
 static const uint8_t is_special[256] = {
@@ -17,11 +17,18 @@ static const uint8_t is_special[256] = {
     [25] = 1,  [26] = 1,  [27] = 1,  [28] = 1,  [29] = 1, [30] = 1, [31] = 1,
 };
 
-void xml_begin(struct buf *b, struct str root)
+void xml_begin_in(struct buf *b, struct str root, struct str xmlns)
 {
     buf_add_str(b, STR(DECLARATION "<"));
     buf_add_str(b, root);
-    buf_add_str(b, STR(NAMESPACE ">"));
+    buf_add_str(b, STR(" xmlns=\""));
+    buf_add_str(b, xmlns);
+    buf_add_str(b, STR("\">"));
+}
+
+void xml_begin(struct buf *b, struct str root)
+{
+    xml_begin_in(b, root, NAMESPACE);
 }
 
 void xml_begin_bare(struct buf *b, struct str root)

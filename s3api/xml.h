@@ -12,8 +12,9 @@
 #include "base/xml.h"
 #include "store/object.h"
 
-/* Declaration and the root with S3's namespace. */
+/* Declaration and the root with S3's namespace, or another one. */
 void xml_begin(struct buf *b, struct str root);
+void xml_begin_in(struct buf *b, struct str root, struct str xmlns);
 /* The same without a namespace: <Error>. */
 void xml_begin_bare(struct buf *b, struct str root);
 void xml_open(struct buf *b, struct str name);

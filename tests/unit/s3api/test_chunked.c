@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "s3api/checksum.h"
+#include "signing.h"
 #include "s3api/chunked.h"
 
 #define SECRET "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -18,7 +19,7 @@ static struct identity signer(enum payload_mode mode, const char *seed)
 {
     struct identity id = {.kind = AUTH_V4_HEADER, .payload = mode, .chunks = {.verify = true, .scope = STR(SCOPE)}};
 
-    assert_true(creds_signing_key(creds, STR("a"), STR("20130524"), STR("us-east-1"), &id.chunks.key));
+    assert_true(signing_key(creds, STR("a"), STR("20130524"), STR("us-east-1"), &id.chunks.key));
     memcpy(id.chunks.timestamp, "20130524T000000Z", CLOCK_BASIC_LEN);
     memcpy(id.chunks.seed, seed, 64);
     return id;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "s3api/cred.h"
+#include "signing.h"
 
 #define SECRET "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
@@ -18,10 +18,10 @@ static void signing_keys_are_derived_and_cached(void **state)
     char hex[65] = "";
 
     (void)state;
-    assert_false(creds_signing_key(c, STR("a"), STR("20130524"), STR("us-east-1"), &key));
+    assert_false(signing_key(c, STR("a"), STR("20130524"), STR("us-east-1"), &key));
     assert_int_equal(creds_put(c, STR("a"), STR(SECRET)), ERR_OK);
     for (int round = 0; round < 3; round++) {
-        assert_true(creds_signing_key(c, STR("a"), STR("20130524"), STR("us-east-1"), &key));
+        assert_true(signing_key(c, STR("a"), STR("20130524"), STR("us-east-1"), &key));
         hmac_of(&key, STR("x"), mac);
         hex_encode(mac, 32, hex);
         assert_string_equal(hex, "1b1329eb3788428ec57c605f56c86ab572a428332563d2d4c2c0ee4076832ac4");
@@ -30,7 +30,7 @@ static void signing_keys_are_derived_and_cached(void **state)
             char region[64];
             int n = snprintf(region, sizeof(region), "region-%d-%s", i,
                              i % 3 ? "" : "0123456789012345678901234567890123456789");
-            assert_true(creds_signing_key(c, STR("a"), STR("20130524"), str_n(region, (size_t)n), &key));
+            assert_true(signing_key(c, STR("a"), STR("20130524"), str_n(region, (size_t)n), &key));
         }
     }
     creds_free(c);
@@ -41,20 +41,20 @@ static void a_replaced_secret_is_used_at_once(void **state)
     struct creds *c = creds_new();
     struct hmac key;
     uint8_t first[32], second[32];
-    struct cred k;
+    struct iam_key k;
 
     (void)state;
     assert_int_equal(creds_put(c, STR("a"), STR("one")), ERR_OK);
-    assert_true(creds_signing_key(c, STR("a"), STR("20130524"), STR("r"), &key));
+    assert_true(signing_key(c, STR("a"), STR("20130524"), STR("r"), &key));
     hmac_of(&key, STR("x"), first);
     assert_int_equal(creds_put(c, STR("a"), STR("two")), ERR_OK);
-    assert_true(creds_signing_key(c, STR("a"), STR("20130524"), STR("r"), &key));
+    assert_true(signing_key(c, STR("a"), STR("20130524"), STR("r"), &key));
     hmac_of(&key, STR("x"), second);
     assert_memory_not_equal(first, second, 32);
-    assert_true(creds_find(c, STR("a"), &k));
+    assert_true(signing_secret(c, STR("a"), &k));
     assert_true(str_eq(str_n(k.secret, k.secret_n), STR("two")));
-    assert_false(creds_find(c, STR("A"), &k));
-    assert_false(creds_find(c, STR_NONE, &k));
+    assert_false(signing_secret(c, STR("A"), &k));
+    assert_false(signing_secret(c, STR_NONE, &k));
     creds_free(c);
 }
 
@@ -70,7 +70,7 @@ static void keys_have_bounds(void **state)
     assert_int_equal(creds_put(c, STR("a"), str_n(text, SECRET_KEY_MAX + 1)), ERR_INVALID_ARGUMENT);
     assert_int_equal(creds_put(c, str_n(text, ACCESS_KEY_MAX), str_n(text, SECRET_KEY_MAX)), ERR_OK);
     struct hmac key;
-    assert_true(creds_signing_key(c, str_n(text, ACCESS_KEY_MAX), STR("20130524"), STR(""), &key));
+    assert_true(signing_key(c, str_n(text, ACCESS_KEY_MAX), STR("20130524"), STR(""), &key));
     creds_free(c);
 }
 
@@ -91,14 +91,14 @@ static atomic_bool stop;
 static void *reader(void *arg)
 {
     struct hmac key;
-    struct cred k;
+    struct iam_key k;
     int n = *(int *)arg;
 
     while (!stop) {
         char region[8];
         int len = snprintf(region, sizeof(region), "r%d", n++ % 200);
-        if (!creds_signing_key(shared, STR("a"), STR("20130524"), str_n(region, (size_t)len), &key) ||
-            !creds_find(shared, STR("a"), &k))
+        if (!signing_key(shared, STR("a"), STR("20130524"), str_n(region, (size_t)len), &key) ||
+            !signing_secret(shared, STR("a"), &k))
             abort();
     }
     return NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "raw_req.h"
+#include "signing.h"
 
 /* The key and the requests of S3 API: Signature Calculations, "Examples". */
 #define AKID         "AKIAIOSFODNN7EXAMPLE"
@@ -51,7 +52,7 @@ static void sign_at(const char *text, int64_t now, char *out, size_t out_size)
     scope = strchr(scope + 1, '\n') + 1;
     struct str day = str_n(scope, 8);
     const char *region = scope + 9;
-    assert_true(creds_signing_key(creds, STR(AKID), day, str_n(region, (size_t)(strchr(region, '/') - region)), &key));
+    assert_true(signing_key(creds, STR(AKID), day, str_n(region, (size_t)(strchr(region, '/') - region)), &key));
     hmac_of(&key, why.string_to_sign, mac);
     snprintf(out, out_size, "%s", text);
     hex_encode(mac, 32, strstr(out, ZEROS));
