@@ -129,8 +129,13 @@ def vb(s3):
 
 def versions(s3, bucket, key):
     """Newest first: the body, or None of a marker."""
-    rows = sorted((r for r in listing(s3, bucket)[0] if r[0] == key), key=lambda r: not r[3])
-    return [None if r[4] else s3.get_object(Bucket=bucket, Key=key, VersionId=r[2])["Body"].read() for r in rows]
+    while True:
+        rows = sorted((r for r in listing(s3, bucket)[0] if r[0] == key), key=lambda r: not r[3])
+        try:
+            return [None if r[4] else s3.get_object(Bucket=bucket, Key=key, VersionId=r[2])["Body"].read() for r in rows]
+        except ClientError as e:
+            if e.response["Error"]["Code"] != "NoSuchVersion":  # it ended since it was listed
+                raise
 
 
 def put_all(s3, bucket, key, bodies, **kw):

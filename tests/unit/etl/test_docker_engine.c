@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -142,11 +143,29 @@ static void say_without_end(int c, bool head)
         ;
 }
 
-static void answer(int c)
+/* All of the request: a socket that is closed with something unread takes the answer with it. */
+static struct str hear(int c)
 {
     static char ask[65536];
-    ssize_t n = recv(c, ask, sizeof(ask), 0);
-    struct str s = str_n(ask, n > 0 ? (size_t)n : 0);
+    const char *end, *length;
+    size_t n = 0, want = 0;
+
+    while (n < sizeof(ask) - 1 && (!want || n < want)) {
+        ssize_t got = recv(c, ask + n, sizeof(ask) - 1 - n, 0);
+        if (got <= 0)
+            break;
+        ask[n += (size_t)got] = 0;
+        if (!want && (end = strstr(ask, "\r\n\r\n"))) {
+            length = strcasestr(ask, "\r\nContent-Length:");
+            want = (size_t)(end + 4 - ask) + (length && length < end ? strtoul(length + 17, NULL, 10) : 0);
+        }
+    }
+    return str_n(ask, n);
+}
+
+static void answer(int c)
+{
+    struct str s = hear(c);
 
     for (int k = 0; k < GOOD; k++) {
         if (!str_starts(s, str_z(good[k].ask)))
