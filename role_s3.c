@@ -20,6 +20,25 @@ static enum err open_credentials(struct role_s3 *s3, struct role *r, struct str 
     return e;
 }
 
+static enum err open_provider(struct role_s3 *s3, const struct role *r, char why[ROLE_WHY_MAX])
+{
+    const struct settings *s = &r->settings;
+    struct oidc_conf conf = {s->oidc_issuer, s->oidc_audience, s->oidc_keys};
+    char reason[TOKEN_WHY_MAX];
+    enum err e;
+
+    if (!conf.issuer.n && !conf.audience.n && !conf.keys.n)
+        return ERR_OK;
+    if (!conf.issuer.n || !conf.audience.n || !conf.keys.n) {
+        snprintf(why, ROLE_WHY_MAX,
+                 "identity.oidc_issuer, identity.oidc_audience and identity.oidc_keys belong together");
+        return ERR_INVALID_ARGUMENT;
+    }
+    if ((e = oidc_open(&conf, &s3->oidc, reason)) != ERR_OK)
+        snprintf(why, ROLE_WHY_MAX, "identity.oidc_keys: " STR_FMT ": %s", STR_ARG(conf.keys), reason);
+    return e;
+}
+
 /* Secrets are sealed with what all gateways know: a key of its own, or else what follows from the owner's secret. */
 static enum err open_identities(struct role_s3 *s3, struct role *r, struct meta *meta, char why[ROLE_WHY_MAX])
 {
@@ -36,7 +55,7 @@ static enum err open_identities(struct role_s3 *s3, struct role *r, struct meta 
         return e;
     }
     creds_follow(s3->creds, s3->idents);
-    return ERR_OK;
+    return open_provider(s3, r, why);
 }
 
 /* Names that stay the same as long as what they are made of: the cluster's place in etcd or the owner's key; where we listen. */
@@ -115,6 +134,7 @@ void role_s3_close(struct role_s3 *s3)
     if (s3->creds)
         creds_free(s3->creds);
     idents_close(s3->idents);
+    oidc_close(s3->oidc);
     arc_cache_free(s3->archives);
 }
 
@@ -163,7 +183,8 @@ struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, 
                                                         .etl = s3->etl,
                                                         .etl_names = s3->etl_names,
                                                         .shared = s3->shared},
-                                             .control = control});
+                                             .control = control,
+                                             .oidc = s3->oidc});
 }
 
 void role_s3_tell(const struct role_s3 *s3, const struct role *r)

@@ -16,6 +16,7 @@
 struct role_s3 {
     struct creds *creds;
     struct idents *idents;      /* NULL: everybody is served */
+    struct oidc *oidc;          /* NULL: no identity provider */
     struct arc_cache *archives; /* indexes, for all lanes */
     struct credentials credentials;
     struct buckets *buckets;

@@ -90,6 +90,11 @@ static const struct config_option options[] = {
      "File with the key that secrets of users and tokens of sessions are sealed with, the same on every gateway; empty "
      "= "
      "a key that follows from `secret_key` (docs/identities.md)."},
+    {"identity.oidc_issuer", CONFIG_TEXT, F(oidc_issuer), "",
+     "Identity provider whose tokens let people assume roles (AssumeRoleWithWebIdentity): what they say in `iss`."},
+    {"identity.oidc_audience", CONFIG_TEXT, F(oidc_audience), "", "What such a token must say in `aud`."},
+    {"identity.oidc_keys", CONFIG_TEXT, F(oidc_keys), "",
+     "The provider's key set (JWKS): an address, fetched when it is needed and every hour, or a file."},
     {"archives.cache", CONFIG_SIZE, F(archives_cache), "256MiB",
      "Server and gateway: memory for the indexes of archives (docs/archives.md)."},
     {"batch.running_max", CONFIG_COUNT, F(batches.running_max), "64",

@@ -50,7 +50,7 @@ struct gateway *gateway_new(const struct gateway_env *env)
     g->env = *env;
     g->handler.on_request = on_request;
     g->s3 = s3api_new(&g->env.s3);
-    g->iam = iam_api_new(&(struct iam_env){env->s3.loop, env->s3.creds});
+    g->iam = iam_api_new(&(struct iam_env){env->s3.loop, env->s3.creds, env->oidc});
     g->env.native.s3 = &g->env.s3;
     g->env.native.loop = g->env.s3.loop;
     g->native = native_new(&g->env.native);

@@ -10,12 +10,14 @@
 
 #include "gateway/control.h"
 #include "gateway/native.h"
+#include "iam/oidc.h"
 #include "s3api/s3api.h"
 
 struct gateway_env {
     struct s3api_env s3;
     struct native_env native;
     struct control *control;
+    struct oidc *oidc; /* NULL: no identity provider */
 };
 
 struct gateway;

@@ -14,6 +14,7 @@
 struct iam_api {
     struct http_handler handler;
     struct iam_env env;
+    struct http_client *client; /* NULL: no provider */
 };
 
 static const struct iam_action actions[] = {
@@ -31,9 +32,15 @@ static const struct {
     [STS_API] = {STR("sts"), STR("2011-06-15"), STR("https://sts.amazonaws.com/doc/2011-06-15/")},
 };
 
-static step_fn call_body, call_read, call_parse, call_who, call_ask, call_finish_action, call_send, call_end;
+static step_fn call_body, call_read, call_parse, call_who, call_keys, call_keyed, call_web, call_ask,
+    call_finish_action, call_send, call_end;
 
 /* ---- parameters ---- */
+
+static struct str ours(struct iam_call *c)
+{
+    return str_n(c->http->id, sizeof(c->http->id));
+}
 
 struct str iam_param(const struct iam_call *c, const char *name)
 {
@@ -134,11 +141,34 @@ static enum step_next call_parse(struct op *op)
 
 /* ---- who ---- */
 
+/* "login.example.com/realm:sub": a claim of the token. Names are compared in any case, as the reader of policies wrote some small. */
+static bool web_lookup(struct iam_call *c, struct str key, struct iam_values *out)
+{
+    struct str name = oidc_name(c->env->oidc);
+    const struct doc *claim;
+    struct str *list;
+    size_t n = 0;
+
+    if (key.n < name.n + 2 || !str_eq_nocase(str_n(key.p, name.n), name) || key.p[name.n] != ':' ||
+        !(claim = doc_get(c->web.claims, str_skip(key, name.n + 1))))
+        return false;
+    list = arena_alloc(c->arena, (claim->kind == DOC_LIST ? claim->count + 1 : 1) * sizeof(*list));
+    if (claim->kind == DOC_SCALAR)
+        list[n++] = claim->text;
+    for (const struct doc *d = claim->kind == DOC_LIST ? claim->first : NULL; d; d = d->next)
+        if (d->kind == DOC_SCALAR)
+            list[n++] = d->text;
+    *out = (struct iam_values){list, n};
+    return n > 0;
+}
+
 static bool ask_lookup(void *arg, struct str key, struct iam_values *out)
 {
     struct iam_call *c = arg;
     struct str *v = ARENA_NEW(c->arena, struct str);
 
+    if (c->web.claims && web_lookup(c, key, out))
+        return true;
     *v = STR_NONE;
     if (str_eq(key, STR("aws:sourceip"))) {
         struct str peer = str_z(c->http->peer);
@@ -206,8 +236,8 @@ static enum step_next call_who(struct op *op)
 
     if (c->http->has_query) /* what is signed must be what is done */
         return op_fail(op, iam_refuse(c, ERR_IAM_VALIDATION, "Parameters belong into the form."));
-    if (c->action->flags & IAM_UNSIGNED)
-        return op_go(op, call_ask);
+    if (c->action->flags & IAM_WEB)
+        return op_go(op, call_keys);
     digest(buf_str(&c->body), sha);
     if ((e = auth_check(c->env->creds, &in, c->arena, &c->who, &why)) != ERR_OK) {
         c->message = why.message;
@@ -220,6 +250,58 @@ static enum step_next call_who(struct op *op)
             op, iam_refuse(c, ERR_NOT_IMPLEMENTED, "Calls are signed with version 4 in the Authorization header."));
     if (!idents_principal(c->idents, c->arena, &c->who.iam, &c->principal))
         return op_fail(op, ERR_INVALID_ACCESS_KEY);
+    return op_go(op, call_ask);
+}
+
+/* ---- who has a token of a provider ---- */
+
+static enum step_next call_keys(struct op *op)
+{
+    struct iam_call *c = CALL(op);
+    struct str token = iam_param(c, "WebIdentityToken");
+
+    if (!c->env->oidc)
+        return op_fail(op,
+                       iam_refuse(c, ERR_NOT_IMPLEMENTED, "No identity provider is configured: identity.oidc_issuer."));
+    c->ask = (struct http_client_req){
+        .method = "GET", .connect_timeout_ms = 5000, .timeout_ms = 10000, .body_max = OIDC_SET_MAX};
+    c->ask.url = oidc_wants(c->env->oidc, c->arena, token, clock_wall_ns() / NS_PER_S);
+    if (!c->ask.url)
+        return op_go(op, call_web);
+    http_client_send(c->client, &c->ask, &c->answer, op_try(op, call_keyed));
+    return STEP_WAIT;
+}
+
+/* Without fresh keys the ones that are there have to do. */
+static enum step_next call_keyed(struct op *op)
+{
+    struct iam_call *c = CALL(op);
+    char why[TOKEN_WHY_MAX] = "";
+    enum err e = op->call.err;
+
+    if (e == ERR_OK && c->answer.status == 200)
+        e = oidc_take(c->env->oidc, buf_str(&c->answer.body), clock_wall_ns() / NS_PER_S, why);
+    else
+        snprintf(why, sizeof(why), "status %d %.100s", c->answer.status, c->answer.why);
+    if (why[0])
+        log_warn(ours(c), "the keys of the identity provider can't be had", "url=%s why=%s", c->ask.url,
+                 log_quote(str_z(why)));
+    http_client_res_release(&c->answer);
+    return op_go(op, call_web);
+}
+
+static enum step_next call_web(struct op *op)
+{
+    struct iam_call *c = CALL(op);
+    char why[TOKEN_WHY_MAX] = "";
+    enum err e =
+        oidc_read(c->env->oidc, c->arena, iam_param(c, "WebIdentityToken"), clock_wall_ns() / NS_PER_S, &c->web, why);
+
+    if (e != ERR_OK)
+        return op_fail(op, iam_refuse(c, e, "%s", why));
+    c->principal = (struct iam_principal){.kind = IAM_FEDERATED, .account = STR(IAM_ACCOUNT), .id = c->web.subject};
+    c->principal.arn =
+        arena_printf(c->arena, "arn:aws:iam::" IAM_ACCOUNT ":oidc-provider/" STR_FMT, STR_ARG(oidc_name(c->env->oidc)));
     return op_go(op, call_ask);
 }
 
@@ -285,7 +367,7 @@ static enum step_next call_ask(struct op *op)
     struct str arn = STR("arn:aws:iam::" IAM_ACCOUNT ":*"), permission;
     enum err e = c->action->about == ABOUT_NOTHING ? ERR_OK : find_about(c, &arn);
 
-    if (e == ERR_OK && !(c->action->flags & (IAM_FREE | IAM_UNSIGNED))) {
+    if (e == ERR_OK && !(c->action->flags & (IAM_FREE | IAM_WEB))) {
         permission = arena_printf(c->arena, STR_FMT ":" STR_FMT, STR_ARG(services[c->action->service].service),
                                   STR_ARG(c->action->name));
         e = iam_may(c, permission, arn);
@@ -325,11 +407,6 @@ static const char *code_of(enum err e)
         if (others[i].err == e)
             return others[i].code;
     return err_code(e);
-}
-
-static struct str ours(struct iam_call *c)
-{
-    return str_n(c->http->id, sizeof(c->http->id));
 }
 
 static void open_root(struct iam_call *c, struct buf *b, struct str name)
@@ -414,6 +491,7 @@ static void on_request(struct http_handler *h, struct http_req *req)
     c->http = req;
     c->arena = req->arena;
     c->env = &api->env;
+    c->client = api->client;
     buf_init(&c->body, IAM_FORM_MAX + 1);
     buf_init(&c->xml, IAM_RESULT_MAX);
     arena_defer(c->arena, release, c);
@@ -434,6 +512,8 @@ struct iam_api *iam_api_new(const struct iam_env *env)
 
     api->handler.on_request = on_request;
     api->env = *env;
+    if (env->oidc)
+        api->client = http_client_new(env->loop);
     return api;
 }
 
@@ -444,5 +524,7 @@ struct http_handler *iam_api_handler(struct iam_api *api)
 
 void iam_api_free(struct iam_api *api)
 {
+    if (api->client)
+        http_client_free(api->client);
     free(api);
 }

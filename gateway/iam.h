@@ -10,11 +10,13 @@
 #define SLUICE_GATEWAY_IAM_H
 
 #include "http/message.h"
+#include "iam/oidc.h"
 #include "s3api/cred.h"
 
 struct iam_env {
     struct loop *loop;
     struct creds *creds; /* NULL or without identities: everything is refused */
+    struct oidc *oidc;   /* NULL: no provider */
 };
 
 struct iam_api;

@@ -11,6 +11,7 @@
 
 #include "base/op.h"
 #include "gateway/iam.h"
+#include "http/client.h"
 #include "http/url.h"
 #include "s3api/auth.h"
 #include "s3api/xml.h"
@@ -24,7 +25,10 @@ typedef void iam_finish_fn(struct iam_call *c);
 
 /* What an action is about: whose name is in which parameter, and thus the resource that policies mean. */
 enum iam_about { ABOUT_NOTHING, ABOUT_USER, ABOUT_SELF, ABOUT_GROUP, ABOUT_ROLE, ABOUT_POLICY, ABOUT_NEW_POLICY };
-enum { IAM_UNSIGNED = 1, IAM_FREE = 2 /* for everybody who signs */ };
+enum {
+    IAM_FREE = 1, /* for everybody who signs */
+    IAM_WEB = 2   /* for who has a token of the provider: nothing is signed */
+};
 
 struct iam_action {
     struct str name;
@@ -40,6 +44,7 @@ struct iam_call {
     struct http_req *http;
     struct arena *arena;
     const struct iam_env *env;
+    struct http_client *client;
     struct idents *idents;
     struct buf body;
     struct source_fill fill;
@@ -61,6 +66,10 @@ struct iam_call {
     struct ident_item *items; /* tags */
     unsigned item_count;
     struct str text; /* for `finish` */
+
+    struct http_client_req ask; /* for the provider's keys */
+    struct http_client_res answer;
+    struct token web; /* of the provider, believed */
 
     struct buf xml; /* inside of <...Result> */
     struct str message;

@@ -184,3 +184,38 @@ enum err sts_assume(struct iam_call *c)
     put_assumed(c, &who);
     return ERR_OK;
 }
+
+/* ---- who comes from an identity provider ---- */
+
+/* The audience that the provider was configured with is one that the token names. */
+static struct str audience_of(const struct token *t)
+{
+    const struct doc *aud = doc_get(t->claims, STR("aud"));
+
+    if (aud && aud->kind == DOC_LIST)
+        aud = aud->first;
+    return aud && aud->kind == DOC_SCALAR ? aud->text : STR("");
+}
+
+enum err sts_assume_web(struct iam_call *c)
+{
+    struct str arn = iam_param(c, "RoleArn"), name = ident_arn_name(arn, IDENT_ROLE);
+    const struct ident *role = name.n ? idents_find(c->idents, c->arena, IDENT_ROLE, name) : NULL;
+    struct iam_request ask = iam_ask(c, STR("sts:AssumeRoleWithWebIdentity"), arn);
+    struct session_make_req req = {0};
+    struct iam_who who;
+    enum err e;
+
+    if (iam_param(c, "ProviderId").n)
+        return iam_refuse(c, ERR_NOT_IMPLEMENTED, "ProviderId is for OAuth 2.0, which is not implemented.");
+    if (!role || !str_eq(ident_arn(c->arena, role), arn) || !role->trusts ||
+        policy_evaluate(role->trusts, &ask) != POLICY_ALLOW)
+        return iam_refuse(c, ERR_ACCESS_DENIED, "Not authorized to perform sts:AssumeRoleWithWebIdentity");
+    if ((e = read_role_session(c, role, false, &who, &req)) != ERR_OK || (e = hand_out(c, &req)) != ERR_OK)
+        return e;
+    put_assumed(c, &who);
+    xml_str(&c->xml, STR("SubjectFromWebIdentityToken"), c->web.subject);
+    xml_str(&c->xml, STR("Audience"), audience_of(&c->web));
+    xml_str(&c->xml, STR("Provider"), c->principal.arn);
+    return ERR_OK;
+}

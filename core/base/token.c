@@ -1,9 +1,11 @@
 #include "token.h"
 
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <stdio.h>
@@ -16,8 +18,11 @@
 
 enum { RSA_BITS_MIN = 2048, ES256_HALF = 32 };
 
+enum { KID_MAX = 256, JWKS_MAX = 256 << 10, JWK_BYTES_MAX = 2048 };
+
 struct token_public {
     EVP_PKEY *keys[TOKEN_KEYS_MAX];
+    char kids[TOKEN_KEYS_MAX][KID_MAX]; /* of a set; empty: it has none */
     unsigned count;
 };
 
@@ -187,6 +192,121 @@ static bool check_signature(const struct token_keys *keys, struct str alg, struc
     return false;
 }
 
+/* ---- key sets ---- */
+
+static EVP_PKEY *key_from(const char *kind, OSSL_PARAM_BLD *parts)
+{
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(parts);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, kind, NULL);
+    EVP_PKEY *key = NULL;
+
+    if (params && ctx && EVP_PKEY_fromdata_init(ctx) == 1 &&
+        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        key = NULL;
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    return key;
+}
+
+static EVP_PKEY *rsa_key(const struct doc *jwk)
+{
+    struct str modulus = text_of(jwk, STR("n")), exponent = text_of(jwk, STR("e"));
+    OSSL_PARAM_BLD *parts = OSSL_PARAM_BLD_new();
+    uint8_t n[JWK_BYTES_MAX], e[16];
+    size_t n_len, e_len;
+    BIGNUM *bn = NULL, *be = NULL;
+    EVP_PKEY *key = NULL;
+
+    if (parts && base64url_decode(modulus, n, sizeof(n), &n_len) && base64url_decode(exponent, e, sizeof(e), &e_len) &&
+        (bn = BN_bin2bn(n, (int)n_len, NULL)) && (be = BN_bin2bn(e, (int)e_len, NULL)) &&
+        OSSL_PARAM_BLD_push_BN(parts, OSSL_PKEY_PARAM_RSA_N, bn) == 1 &&
+        OSSL_PARAM_BLD_push_BN(parts, OSSL_PKEY_PARAM_RSA_E, be) == 1)
+        key = key_from("RSA", parts);
+    BN_free(bn);
+    BN_free(be);
+    OSSL_PARAM_BLD_free(parts);
+    return key;
+}
+
+static EVP_PKEY *ec_key(const struct doc *jwk)
+{
+    uint8_t point[1 + 2 * ES256_HALF] = {POINT_CONVERSION_UNCOMPRESSED};
+    OSSL_PARAM_BLD *parts = OSSL_PARAM_BLD_new();
+    EVP_PKEY *key = NULL;
+    size_t x, y;
+
+    if (parts && str_eq(text_of(jwk, STR("crv")), STR("P-256")) &&
+        base64url_decode(text_of(jwk, STR("x")), point + 1, ES256_HALF, &x) && x == ES256_HALF &&
+        base64url_decode(text_of(jwk, STR("y")), point + 1 + ES256_HALF, ES256_HALF, &y) && y == ES256_HALF &&
+        OSSL_PARAM_BLD_push_utf8_string(parts, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) == 1 &&
+        OSSL_PARAM_BLD_push_octet_string(parts, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point)) == 1)
+        key = key_from("EC", parts);
+    OSSL_PARAM_BLD_free(parts);
+    return key;
+}
+
+static void take_jwk(struct token_public *p, const struct doc *jwk)
+{
+    struct str kind = text_of(jwk, STR("kty")), kid = text_of(jwk, STR("kid")), use = text_of(jwk, STR("use"));
+    EVP_PKEY *key = NULL;
+
+    if (p->count == TOKEN_KEYS_MAX || (use.n && !str_eq(use, STR("sig"))) || kid.n >= KID_MAX)
+        return;
+    if (str_eq(kind, STR("RSA")))
+        key = rsa_key(jwk);
+    else if (str_eq(kind, STR("EC")))
+        key = ec_key(jwk);
+    ERR_clear_error();
+    if (!key || !is_usable(key)) {
+        EVP_PKEY_free(key);
+        return;
+    }
+    if (kid.n)
+        memcpy(p->kids[p->count], kid.p, kid.n);
+    p->keys[p->count++] = key;
+}
+
+enum err token_public_jwks(struct str json, struct token_public **out, char why[TOKEN_WHY_MAX])
+{
+    const struct js_bounds bounds = {JWKS_MAX, 4096};
+    struct token_public *p = NEW(struct token_public);
+    char reason[DOC_WHY_MAX];
+    struct arena a = {0};
+    const struct doc *keys = NULL;
+    struct doc *d;
+
+    if (js_read_within(&a, json, &bounds, &d, reason) == ERR_OK && d->kind == DOC_MAP)
+        keys = doc_get(d, STR("keys"));
+    for (const struct doc *k = keys && keys->kind == DOC_LIST ? keys->first : NULL; k; k = k->next)
+        if (k->kind == DOC_MAP)
+            take_jwk(p, k);
+    arena_release(&a);
+    if (p->count > 0) {
+        *out = p;
+        return ERR_OK;
+    }
+    token_public_free(p);
+    snprintf(why, TOKEN_WHY_MAX, "there is no RSA key of 2048 bits or more, and no P-256 key, in the key set");
+    return ERR_INVALID_ARGUMENT;
+}
+
+bool token_public_knows(const struct token_public *p, struct arena *a, struct str token)
+{
+    struct doc *head;
+    struct parts parts;
+    struct str kid;
+
+    if (token.n > TOKEN_MAX || !split(token, &parts) || !(head = decode_json(a, parts.head)))
+        return true; /* it won't be believed by any key */
+    kid = text_of(head, STR("kid"));
+    for (unsigned i = 0; kid.n && i < p->count; i++)
+        if (str_eq(str_z(p->kids[i]), kid))
+            return true;
+    return kid.n == 0;
+}
+
+/* ---- what is said ---- */
+
 /* `aud` is one name or a list of them. */
 static bool is_for(const struct doc *payload, struct str audience)
 {
@@ -246,7 +366,8 @@ enum err token_read(struct arena *a, struct str text, const struct token_keys *k
     *out = (struct token){.subject = text_of(payload, STR("sub")),
                           .expires_s = expires,
                           .own = str_eq(text_of(head, STR("alg")), STR("HS256")),
-                          .admin = str_eq(text_of(payload, STR("admin")), STR("true"))};
+                          .admin = str_eq(text_of(payload, STR("admin")), STR("true")),
+                          .claims = payload};
     return out->subject.n ? ERR_OK : refuse(why, "the token names nobody");
 }
 

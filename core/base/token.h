@@ -12,6 +12,7 @@
 #define SLUICE_BASE_TOKEN_H
 
 #include "base/arena.h"
+#include "base/doc.h"
 #include "base/err.h"
 
 enum { TOKEN_MAX = 16384, TOKEN_WHY_MAX = 128, TOKEN_SKEW_S = 60, TOKEN_KEYS_MAX = 16 };
@@ -22,6 +23,10 @@ struct token_public;
 MUST_USE enum err token_public_new(struct str pem, struct token_public **out, char why[TOKEN_WHY_MAX]);
 /* The same from a file; ERR_NOT_FOUND when it can't be read. BLOCKING. */
 MUST_USE enum err token_public_open(const char *path, struct token_public **out, char why[TOKEN_WHY_MAX]);
+/* From a JSON Web Key Set (RFC 7517): keys of other kinds, and for other uses, are left out. ERR_INVALID_ARGUMENT: none is left. */
+MUST_USE enum err token_public_jwks(struct str json, struct token_public **out, char why[TOKEN_WHY_MAX]);
+/* Whether the token names (`kid`) a key of that set, or none at all. */
+bool token_public_knows(const struct token_public *p, struct arena *a, struct str token);
 void token_public_free(struct token_public *p); /* NULL is legal */
 
 struct token_keys {
@@ -34,6 +39,7 @@ struct token {
     int64_t expires_s;
     bool own;   /* HS256: made with the owner's secret */
     bool admin; /* it says so */
+    const struct doc *claims;
 };
 /* `exp` must be there and not be past; `nbf` must not be to come. */
 MUST_USE enum err token_read(struct arena *a, struct str text, const struct token_keys *keys, int64_t now_s,
