@@ -169,7 +169,7 @@ static void put_assumed(struct iam_call *c, const struct iam_who *who)
 enum err sts_assume(struct iam_call *c)
 {
     struct session_make_req req = {0};
-    const struct ident *role;
+    const struct ident *role = NULL;
     struct iam_who who;
     enum err e;
 
