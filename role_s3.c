@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/audit.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "cli/banner.h"
@@ -95,8 +96,13 @@ static enum err open_native(struct role_s3 *s3, const struct role *r, char why[R
 enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, struct str dir, char why[ROLE_WHY_MAX])
 {
     const struct settings *s = &r->settings;
+    char reason[AUDIT_WHY_MAX];
     enum err e;
 
+    if (s->audit_file.n && audit_open(s->audit_file.p, s->audit_all, reason) != ERR_OK) {
+        snprintf(why, ROLE_WHY_MAX, "audit.file: " STR_FMT ": %s", STR_ARG(s->audit_file), reason);
+        return ERR_INVALID_ARGUMENT;
+    }
     s3->creds = creds_new();
     s3->archives = arc_cache_new(s->archives_cache);
     s3->conf = (struct s3api_conf){s->auth == AUTH_NONE, s->region, s->domains.items, s->domains.count, s->log_access};
@@ -122,6 +128,7 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
 
 void role_s3_close(struct role_s3 *s3)
 {
+    audit_close();
     if (s3->shared)
         native_shared_free(s3->shared);
     token_public_free(s3->token_public);

@@ -203,6 +203,10 @@ static const struct config_option options[] = {
     {"log.format", CONFIG_CHOICE, F(log_format), "text", "`text` is key=value, `json` one object per line.",
      .choices = "text|json"},
     {"log.access", CONFIG_BOOL, F(log_access), "false", "One line per request."},
+    {"audit.file", CONFIG_TEXT, F(audit_file), "",
+     "Server and gateway: file that gets a line of JSON for each request that changes how something is set up "
+     "(docs/operations.md); empty = none."},
+    {"audit.all", CONFIG_BOOL, F(audit_all), "false", "All requests are audited, not only those."},
 };
 
 void settings_defaults(struct settings *s)

@@ -55,6 +55,8 @@ struct settings {
     enum log_level log_level;
     enum log_format log_format;
     bool log_access;
+    struct str audit_file;
+    bool audit_all;
 
     /* roles of a cluster */
     struct config_list cluster_etcd; /* "http://HOST:PORT"; empty = no cluster */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/audit.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/iam_call.h"
@@ -451,6 +452,25 @@ static void release(void *arg)
     buf_release(&c->xml);
 }
 
+static void audit(struct iam_call *c, enum err e)
+{
+    struct str name = c->action ? c->action->name : STR("none");
+
+    if (audit_wants(!str_starts(name, STR("Get")) && !str_starts(name, STR("List"))))
+        audit_add(&(struct audit_entry){.id = ours(c),
+                                        .api = "iam",
+                                        .peer = c->http->peer,
+                                        .method = c->http->method_text,
+                                        .path = c->http->path,
+                                        .action = name.p,
+                                        .key = c->who.access_key,
+                                        .who = c->principal.arn,
+                                        .object = c->name,
+                                        .status = c->res.status,
+                                        .error = e == ERR_OK ? NULL : code_of(e),
+                                        .took_ns = clock_mono_ns() - c->started_ns});
+}
+
 static enum step_next call_send(struct op *op)
 {
     struct iam_call *c = CALL(op);
@@ -468,6 +488,7 @@ static enum step_next call_send(struct op *op)
     c->res.body = source_memory(buf_str(b), NULL, NULL);
     log_info(ours(c), "identities", "peer=%s key=%s action=%s name=%s status=%d", c->http->peer,
              log_quote(c->who.access_key), c->action ? c->action->name.p : "none", log_quote(c->name), c->res.status);
+    audit(c, e);
     http_respond(c->http, &c->res, op_try(op, call_end));
     return STEP_WAIT;
 }
@@ -492,6 +513,7 @@ static void on_request(struct http_handler *h, struct http_req *req)
     c->arena = req->arena;
     c->env = &api->env;
     c->client = api->client;
+    c->started_ns = clock_mono_ns();
     buf_init(&c->body, IAM_FORM_MAX + 1);
     buf_init(&c->xml, IAM_RESULT_MAX);
     arena_defer(c->arena, release, c);

@@ -44,6 +44,7 @@ struct iam_call {
     struct http_req *http;
     struct arena *arena;
     const struct iam_env *env;
+    uint64_t started_ns;
     struct http_client *client;
     struct idents *idents;
     struct buf body;

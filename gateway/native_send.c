@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/audit.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -170,10 +171,34 @@ enum step_next native_send(struct op *op)
     return STEP_WAIT;
 }
 
+/* Requests about objects and batches of them are no administration. */
+static bool is_administrative(const struct native_request *r)
+{
+    return r->http->method != HTTP_GET && r->http->method != HTTP_HEAD && !str_eq(r->raw[0], STR("objects")) &&
+           !str_eq(r->raw[0], STR("ml"));
+}
+
+static void audit(const struct native_request *r, const char *call)
+{
+    audit_add(&(struct audit_entry){.id = str_n(r->http->id, sizeof(r->http->id)),
+                                    .api = "native",
+                                    .peer = r->http->peer,
+                                    .method = r->http->method_text,
+                                    .path = r->http->path,
+                                    .action = r->action.action.n ? arena_str(r->arena, r->action.action).p : call,
+                                    .key = r->who,
+                                    .bucket = r->bucket.name,
+                                    .object = r->object,
+                                    .status = r->status ? r->status : 200,
+                                    .took_ns = clock_mono_ns() - r->started_ns});
+}
+
 static enum step_next send_end(struct op *op)
 {
     struct native_request *r = NATIVE(op);
 
+    if (audit_wants(is_administrative(r)))
+        audit(r, op->name);
     if (r->env->s3->conf->access_log)
         log_info(str_n(r->http->id, sizeof(r->http->id)), "request", "call=%s status=%d ms=%llu", op->name,
                  r->status ? r->status : 200, (unsigned long long)((clock_mono_ns() - r->started_ns) / 1000000));

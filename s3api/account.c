@@ -1,5 +1,6 @@
 #include "account.h"
 
+#include "base/audit.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -89,6 +90,38 @@ static void log_access(const struct s3_request *r, const char *action, uint64_t 
              log_quote(s3_header(r, STR("user-agent"))), err_name(sent));
 }
 
+/* Whether it changes how something is set up: requests about a service or bucket, but for those that are about objects. */
+static bool is_administrative(const struct s3_request *r)
+{
+    static const char *const of_objects[] = {"PostObject", "DeleteObjects", "PostBatch"};
+
+    if (!r->route || r->route->level == LEVEL_OBJECT || r->http->method == HTTP_GET || r->http->method == HTTP_HEAD ||
+        r->http->method == HTTP_OPTIONS)
+        return false;
+    for (size_t i = 0; i < sizeof(of_objects) / sizeof(of_objects[0]); i++)
+        if (str_eq(str_z(r->route->name), str_z(of_objects[i])))
+            return false;
+    return true;
+}
+
+static void audit(const struct s3_request *r, const char *action, uint64_t took_ns)
+{
+    audit_add(&(struct audit_entry){.id = str_n(r->http->id, sizeof(r->http->id)),
+                                    .api = "s3",
+                                    .peer = r->http->peer,
+                                    .method = r->http->method_text,
+                                    .path = r->http->path,
+                                    .action = action,
+                                    .key = r->access_key,
+                                    .who = r->principal.arn,
+                                    .bucket = r->bucket_name,
+                                    .object = r->key,
+                                    .status = r->reply.res.status,
+                                    .error = r->reply.error,
+                                    .bytes = r->reply.body_bytes,
+                                    .took_ns = took_ns});
+}
+
 void account_request(const struct s3_request *r, enum err sent)
 {
     uint64_t took_ns = clock_mono_ns() - r->started_ns;
@@ -96,6 +129,8 @@ void account_request(const struct s3_request *r, enum err sent)
     const char *action = r->route ? r->route->name : "none";
 
     count(row < ROUTES_MAX ? row : ROUTES_MAX, action, r->reply.res.status, took_ns);
+    if (audit_wants(is_administrative(r)))
+        audit(r, action, took_ns);
     if (r->env->conf->access_log)
         log_access(r, action, took_ns, sent);
 }

@@ -181,6 +181,7 @@ static void become_error(struct s3_request *r, enum err e)
     source_close(p->body);
     p->body = NULL;
     e = s3_may_hide(r, e);
+    p->error = err_code(e);
     if (!p->keep_headers)
         p->header_count = 0;
     p->status = p->error_status ? p->error_status : err_status(e);

@@ -28,6 +28,7 @@ struct s3_reply {
     struct source *body;
     struct buf xml;                                /* see reply_xml() */
     uint64_t stated_length;                        /* of a HEAD or 304 answer; HTTP_LENGTH_UNKNOWN otherwise */
+    const char *error;                             /* its code, once it is one; NULL: it is none */
     struct str message;                            /* of the error, instead of err_text() */
     struct http_header details[REPLY_DETAILS_MAX]; /* further elements of <Error>: names and values */
     unsigned detail_count;
