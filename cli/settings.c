@@ -31,6 +31,8 @@ static const struct config_option options[] = {
      "The region that answers name. Any region is accepted in signatures."},
     {"domains", CONFIG_LIST, F(domains), "",
      "Domains for virtual-host style: a request to `BUCKET.DOMAIN` is for that bucket."},
+    {"website_domains", CONFIG_LIST, F(website_domains), "",
+     "Domains whose subdomains are websites: `BUCKET.DOMAIN` is answered as docs/websites.md says."},
     {"durability", CONFIG_CHOICE, F(store.durability), "sync",
      "`sync` answers once data and index are on disk; `async` survives a crash of the process, but a power cut may "
      "lose "

@@ -20,9 +20,13 @@ static bool names_bucket_by_host(const struct gateway *g, struct http_req *req)
     const struct s3api_conf *conf = g->env.s3.conf;
     struct target target;
 
-    return conf->domain_count > 0 &&
-           name_target(req->path, req->host, conf->domains, conf->domain_count, req->arena, &target) == ERR_OK &&
-           target.from_host;
+    return (conf->domain_count > 0 &&
+            name_target(req->path, req->host, conf->domains, conf->domain_count, req->arena, &target) == ERR_OK &&
+            target.from_host) ||
+           (conf->website_domain_count > 0 &&
+            name_target(req->path, req->host, conf->website_domains, conf->website_domain_count, req->arena, &target) ==
+                ERR_OK &&
+            target.from_host);
 }
 
 static void on_request(struct http_handler *h, struct http_req *req)

@@ -8,6 +8,7 @@
 #include "s3api/checksum.h"
 #include "s3api/may.h"
 #include "s3api/request.h"
+#include "s3api/website.h"
 
 static void xml_release(void *arg)
 {
@@ -174,6 +175,16 @@ static void write_error(struct s3_request *r, enum err e)
     xml_close(b, STR("Error"));
 }
 
+static void write_page(struct s3_request *r, enum err e)
+{
+    struct s3_reply *p = &r->reply;
+
+    buf_reset(&p->xml);
+    buf_add_str(&p->xml, website_page(r->arena, p->status, str_z(err_code(e)),
+                                      p->message.n > 0 ? p->message : str_z(err_text(e)),
+                                      str_n(r->http->id, sizeof(r->http->id))));
+}
+
 static void become_error(struct s3_request *r, enum err e)
 {
     struct s3_reply *p = &r->reply;
@@ -188,6 +199,8 @@ static void become_error(struct s3_request *r, enum err e)
     p->stated_length = HTTP_LENGTH_UNKNOWN;
     if (p->status == 304)
         buf_reset(&p->xml);
+    else if (r->website)
+        write_page(r, e);
     else
         write_error(r, e);
 }
@@ -198,7 +211,7 @@ static void fill_response(struct s3_request *r)
     bool head = r->http->method == HTTP_HEAD;
 
     if (p->xml.n > 0) {
-        reply_header(r, STR("Content-Type"), STR("application/xml"));
+        reply_header(r, STR("Content-Type"), r->website ? STR("text/html; charset=utf-8") : STR("application/xml"));
         if (!head)
             p->body = source_memory(buf_str(&p->xml), NULL, NULL);
     }
@@ -206,6 +219,8 @@ static void fill_response(struct s3_request *r)
         reply_header(r, p->cors[i].name, p->cors[i].value);
     reply_header(r, STR("x-amz-request-id"), str_n(r->http->id, sizeof(r->http->id)));
     reply_header(r, STR("x-amz-id-2"), r->host_id);
+    if (r->web_status && (!p->status || p->status == 200))
+        p->status = r->web_status;
     p->res = (struct http_res){.status = p->status ? p->status : 200, .body = p->body};
     p->res.headers = p->headers;
     p->res.header_count = p->header_count;

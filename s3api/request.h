@@ -70,6 +70,9 @@ struct s3_request {
     bool names_version;             /* by a versionId: `version`, found by version_guard */
     struct object_version version;
 
+    bool website;   /* asked for as a page of one */
+    int web_status; /* of the answer, when it is an error page; 0: none */
+
     void *state; /* the operation's own, made by its first step with ARENA_NEW */
     struct s3_reply reply;
     struct str host_id;  /* x-amz-id-2: who answers */

@@ -8,6 +8,7 @@
 #include "s3api/name.h"
 #include "s3api/request.h"
 #include "s3api/version.h"
+#include "s3api/website.h"
 
 enum { QUERY_PARAMS_MAX = 128, HOST_ID_LEN = BASE64_LEN(32) };
 
@@ -27,6 +28,16 @@ static enum step_next request_parse(struct op *op)
     struct target t;
     enum err e;
 
+    if (conf->website_domain_count &&
+        name_target(r->http->path, r->http->host, conf->website_domains, conf->website_domain_count, r->arena, &t) ==
+            ERR_OK &&
+        t.from_host) {
+        r->website = true;
+        r->bucket_name = t.bucket;
+        r->key = t.key;
+        cors_note(r);
+        return op_go(op, website_begin);
+    }
     if ((e = url_parse_query(r->arena, r->http->query, &r->query, &r->query_count, QUERY_PARAMS_MAX)) != ERR_OK ||
         (e = name_target(r->http->path, r->http->host, conf->domains, conf->domain_count, r->arena, &t)) != ERR_OK)
         return op_fail(op, e);

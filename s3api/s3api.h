@@ -25,6 +25,8 @@ struct s3api_conf {
         region; /* what we call ourselves in x-amz-bucket-region and scope errors; any region is accepted in a scope */
     const struct str *domains; /* virtual-host style: <bucket>.<domain>; ports are ignored */
     size_t domain_count;
+    const struct str *website_domains; /* <bucket>.<domain> is a website */
+    size_t website_domain_count;
     bool access_log;
     int64_t lifecycle_day_s;      /* how long a day of lifecycle rules is; 0 = 24 hours */
     struct redundancy redundancy; /* of buckets whose makers don't say */

@@ -9,6 +9,7 @@
 #include "s3api/acl.h"
 #include "s3api/route.h"
 #include "s3api/xml.h"
+#include "s3api/website.h"
 #include "store/lifecycle.h"
 
 enum { SMALL_MAX = 16 << 10, CORS_MAX = 64 << 10 };
@@ -96,7 +97,7 @@ static const struct setting settings[] = {
     {SUB(PUBLIC_ACCESS_BLOCK), {"public-access-block", 19}, {"PublicAccessBlockConfiguration", 30}, access_block_read,
      ERR_NO_SUCH_PUBLIC_ACCESS_BLOCK, .document_max = SMALL_MAX},
     {SUB(REPLICATION), {"replication", 11}, .absent = ERR_NO_SUCH_REPLICATION, .fixed = true},
-    {SUB(WEBSITE), {"website", 7}, .absent = ERR_NO_SUCH_WEBSITE, .fixed = true},
+    {SUB(WEBSITE), {"website", 7}, {"WebsiteConfiguration", 20}, website_read, ERR_NO_SUCH_WEBSITE, .document_max = WEBSITE_DOCUMENT_MAX},
 };
 /* clang-format on */
 
@@ -195,6 +196,11 @@ static const void *lock_kept(struct arena *arena, struct str text)
     return read_kept(setting_find(SUB(OBJECT_LOCK)), arena, text);
 }
 
+static const void *website_kept(struct arena *arena, struct str text)
+{
+    return read_kept(setting_find(SUB(WEBSITE)), arena, text);
+}
+
 const struct bucket_doc_kind s3_doc_kinds[] = {
     {{"acl", 3}, acl_kept},
     {{"cors", 4}, cors_kept},
@@ -203,5 +209,6 @@ const struct bucket_doc_kind s3_doc_kinds[] = {
     {{"ownership", 9}, ownership_kept},
     {{"policy", 6}, policy_kept},
     {{"public-access-block", 19}, access_block_kept},
+    {{"website", 7}, website_kept},
 };
 const size_t s3_doc_kind_count = sizeof(s3_doc_kinds) / sizeof(s3_doc_kinds[0]);
