@@ -40,6 +40,8 @@ def test_aws_cli(endpoint, bucket, tmp_path, era):
     def cli(*args, **kw):
         return run([aws, "--endpoint-url", endpoint.url, *args], env=env, **kw)
     src = tree.make(tmp_path / "src")
+    for f in src.rglob("*"):  # S3 tells whole seconds: of this one, what was uploaded would look older than the file
+        os.utime(f, times=(time.time() - 60,) * 2)
     cli("s3", "mb", f"s3://{bucket}-cli")
     cli("s3", "sync", src, f"s3://{bucket}-cli/t/", "--only-show-errors")
     listed = cli("s3", "ls", "--recursive", f"s3://{bucket}-cli/").stdout

@@ -7,7 +7,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-TAGS = [{"Key": "class", "Value": "cat & dog"}, {"Key": "ü/+ =", "Value": ""}]
+TAGS = [{"Key": "class", "Value": "cat + dog @home"}, {"Key": "ü/+ =", "Value": ""}]
 
 
 def code(call, **kw):

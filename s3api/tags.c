@@ -19,9 +19,12 @@ static bool text_ok(struct str s, size_t max)
 {
     if (!str_is_utf8(s) || characters(s) > max)
         return false;
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7F)
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c & 0x80);
+        if (!plain && (!c || !strchr(" +-=._:/@", c)))
             return false;
+    }
     return true;
 }
 

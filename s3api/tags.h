@@ -18,7 +18,8 @@ struct tag {
     struct str key, value;
 };
 
-/* At most `max`, keys unique and not empty, well-formed UTF-8 without control characters, no "aws:" keys. */
+/* At most `max`, keys unique and not empty, well-formed UTF-8, of ASCII letters, digits, spaces and +-=._:/@ only, no
+ * "aws:" keys. */
 MUST_USE enum err tags_check(const struct tag *tags, size_t n, size_t max);
 /* Canonical text of checked tags. */
 struct str tags_encode(struct arena *a, const struct tag *tags, size_t n);
