@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "cli/banner.h"
 #include "cli/private_file.h"
+#include "s3api/limits.h"
 #include "s3api/settings.h"
 #include "target/job.h"
 
@@ -104,6 +105,7 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
         return ERR_INVALID_ARGUMENT;
     }
     s3->creds = creds_new();
+    s3->limits = limits_new();
     s3->archives = arc_cache_new(s->archives_cache);
     s3->conf = (struct s3api_conf){
         s->auth == AUTH_NONE,     s->region,    s->domains.items, s->domains.count, s->website_domains.items,
@@ -142,6 +144,7 @@ void role_s3_close(struct role_s3 *s3)
         buckets_close(s3->buckets);
     if (s3->creds)
         creds_free(s3->creds);
+    limits_free(s3->limits);
     idents_close(s3->idents);
     oidc_close(s3->oidc);
     arc_cache_free(s3->archives);
@@ -178,6 +181,7 @@ struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, 
                                                     .buckets = s3->buckets,
                                                     .confs = s3->confs,
                                                     .creds = s3->creds,
+                                                    .limits = s3->limits,
                                                     .batches = s3->batches,
                                                     .door = door,
                                                     .cpu = r->cpu,

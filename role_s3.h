@@ -15,7 +15,8 @@
 
 struct role_s3 {
     struct creds *creds;
-    struct idents *idents;      /* NULL: everybody is served */
+    struct idents *idents; /* NULL: everybody is served */
+    struct limits *limits;
     struct oidc *oidc;          /* NULL: no identity provider */
     struct arc_cache *archives; /* indexes, for all lanes */
     struct credentials credentials;

@@ -51,6 +51,11 @@ static enum err read_tags(struct iam_call *c)
             return iam_refuse(c, ERR_IAM_LIMIT, "There can be %d tags.", IDENT_TAGS_MAX);
         if (!key.n || key.n > TAG_KEY_MAX || value.n > TAG_VALUE_MAX)
             return iam_refuse(c, ERR_IAM_VALIDATION, "Tag %u is too long, or has no key.", i);
+        uint32_t rate;
+        if (str_starts(key, STR(IDENT_TAG_OURS)) && !(str_eq(key, STR(IDENT_TAG_RATE)) && ident_rate(value, &rate)))
+            return iam_refuse(c, ERR_IAM_VALIDATION,
+                              "Of tags that begin with " IDENT_TAG_OURS " there is " IDENT_TAG_RATE ", 1 to %d.",
+                              IDENT_RATE_MAX);
         c->items[c->item_count++] = (struct ident_item){.name = key, .text = value};
     }
 }

@@ -4,6 +4,7 @@
 #include "s3api/attrs.h"
 #include "s3api/auth.h"
 #include "s3api/form.h"
+#include "s3api/limits.h"
 #include "s3api/may.h"
 #include "s3api/member.h"
 #include "s3api/name.h"
@@ -73,9 +74,12 @@ enum step_next post_object(struct op *op)
 static enum step_next post_found(struct op *op)
 {
     struct s3_request *r = S3(op);
+    enum err e;
 
     r->bucket = ((struct post_state *)r->state)->looked.bucket;
     creds_owner_id(r->bucket.owner, r->owner_id);
+    if ((e = limits_bucket(r)) != ERR_OK)
+        return op_fail(op, e);
     return op_go(op, post_read);
 }
 
@@ -325,6 +329,8 @@ static enum err post_who(struct s3_request *r, struct post_state *p)
         r->access_key = r->who->access_key;
     }
     if ((e = s3_principal(r)) != ERR_OK)
+        return e;
+    if ((e = limits_user(r)) != ERR_OK)
         return e;
     return a.policy.p ? check_policy(r, p, a.policy) : ERR_OK;
 }

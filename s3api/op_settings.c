@@ -79,6 +79,10 @@ enum step_next delete_bucket_setting(struct op *op)
     struct s3_request *r = S3(op);
     struct setting_op *s = setting_op(r);
 
+    enum err e;
+
+    if (s->row && s->row->fits_none && (e = s->row->fits(r, NULL)) != ERR_OK)
+        return op_fail(op, e);
     reply_status(r, 204);
     return can_change(r, s) ? op_go(op, setting_put) : op_fail(op, ERR_NOT_IMPLEMENTED);
 }

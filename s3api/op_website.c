@@ -1,5 +1,6 @@
 /* Requests for websites: key, index page, redirection, error page. */
 #include "s3api/auth.h"
+#include "s3api/limits.h"
 #include "s3api/may.h"
 #include "s3api/name.h"
 #include "s3api/website.h"
@@ -65,6 +66,8 @@ static enum step_next web_found(struct op *op)
 
     r->bucket = w->looked.bucket;
     creds_owner_id(r->bucket.owner, r->owner_id);
+    if ((e = limits_bucket(r)) != ERR_OK)
+        return op_fail(op, e);
     d = r->env->confs ? bucket_conf_find(r->env->confs, r->arena, r->bucket.id.uid, STR("website")) : NULL;
     if (!d || !d->parsed)
         return op_fail(op, ERR_NO_SUCH_WEBSITE);

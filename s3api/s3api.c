@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "s3api/auth.h"
+#include "s3api/limits.h"
 #include "s3api/may.h"
 #include "s3api/member.h"
 #include "s3api/name.h"
@@ -122,6 +123,8 @@ static enum step_next request_who(struct op *op)
         return op_fail(op, e);
     if (r->principal.kind == IAM_ANONYMOUS && (route_err != ERR_OK || !r->route->first))
         return op_fail(op, ERR_ACCESS_DENIED);
+    if ((e = limits_user(r)) != ERR_OK)
+        return op_fail(op, e);
     creds_owner_id(r->account, r->owner_id);
     return route_err == ERR_OK ? op_go(op, request_route) : op_fail(op, explain_route(r, route_err, clash));
 }
@@ -182,10 +185,13 @@ static enum step_next request_bucket_known(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct str expected = s3_header(r, STR("x-amz-expected-bucket-owner"));
+    enum err e;
 
     creds_owner_id(r->bucket.owner, r->owner_id);
     if (expected.p && !str_eq(expected, s3_owner(r)))
         return op_fail(op, ERR_ACCESS_DENIED);
+    if ((e = limits_bucket(r)) != ERR_OK)
+        return op_fail(op, e);
     return may_wants_look(r) ? op_go(op, may_look) : op_go(op, request_may);
 }
 

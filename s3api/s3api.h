@@ -17,6 +17,7 @@
 #include "store/buckets.h"
 #include "store/store.h"
 
+struct limits;
 enum { S3_WHY_MAX = 256 };
 
 struct s3api_conf {
@@ -42,6 +43,7 @@ struct s3api_env {
     struct buckets *buckets;
     struct bucket_confs *confs; /* their documents */
     struct creds *creds;
+    struct limits *limits;       /* of the process; NULL: none are kept */
     struct arc_batches *batches; /* of the process; NULL: none are answered */
     struct etl_door *door;       /* objects through ETLs; NULL: none here */
     struct offload *cpu;         /* for decoding signed chunks */

@@ -1,4 +1,6 @@
 /* Tags as a document. */
+#include "iam/ident.h"
+#include "s3api/limits.h"
 #include "s3api/settings.h"
 #include "s3api/tags.h"
 
@@ -24,8 +26,14 @@ enum err tagging_read(struct setting_read *s, struct tag *tags, size_t max, size
 
 enum err bucket_tags_read(struct setting_read *s)
 {
+    struct bucket_limits *limits = ARENA_NEW(s->arena, struct bucket_limits);
     struct tag tags[BUCKET_TAGS_MAX];
     size_t n;
+    enum err e = tagging_read(s, tags, BUCKET_TAGS_MAX, &n);
 
-    return tagging_read(s, tags, BUCKET_TAGS_MAX, &n);
+    if (e == ERR_OK && (e = limits_of_tags(tags, n, limits)) != ERR_OK)
+        return setting_refuse(s, e, "Of tags that begin with " IDENT_TAG_OURS " there is " IDENT_TAG_RATE ", 1 to %d.",
+                              IDENT_RATE_MAX);
+    s->made = limits;
+    return e;
 }

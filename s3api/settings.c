@@ -9,6 +9,7 @@
 #include "s3api/acl.h"
 #include "s3api/route.h"
 #include "s3api/xml.h"
+#include "s3api/limits.h"
 #include "s3api/website.h"
 #include "store/lifecycle.h"
 
@@ -87,7 +88,8 @@ static const struct setting settings[] = {
     {SUB(NOTIFICATION), {"notification", 12}, {"NotificationConfiguration", 25}, notification_read, .document_max = SMALL_MAX},
     {SUB(REQUEST_PAYMENT), {"request-payment", 15}, {"RequestPaymentConfiguration", 27}, request_payment_read,
      .content = {"<Payer>BucketOwner</Payer>", 26}, .document_max = SMALL_MAX},
-    {SUB(TAGGING), {"tagging", 7}, {"Tagging", 7}, bucket_tags_read, ERR_NO_SUCH_TAG_SET, .document_max = 128 << 10, .status = 204},
+    {SUB(TAGGING), {"tagging", 7}, {"Tagging", 7}, bucket_tags_read, ERR_NO_SUCH_TAG_SET, .document_max = 128 << 10, .status = 204,
+     .fits = limits_may_change, .fits_none = true},
     {SUB(ENCRYPTION), {"encryption", 10}, .absent = ERR_NO_SUCH_ENCRYPTION, .fixed = true},
     {SUB(LIFECYCLE), {"lifecycle", 9}, {"LifecycleConfiguration", 22}, lifecycle_setting_read, ERR_NO_SUCH_LIFECYCLE,
      .own = true, .document_max = 512 << 10},
@@ -201,6 +203,11 @@ static const void *website_kept(struct arena *arena, struct str text)
     return read_kept(setting_find(SUB(WEBSITE)), arena, text);
 }
 
+static const void *tagging_kept(struct arena *arena, struct str text)
+{
+    return read_kept(setting_find(SUB(TAGGING)), arena, text);
+}
+
 const struct bucket_doc_kind s3_doc_kinds[] = {
     {{"acl", 3}, acl_kept},
     {{"cors", 4}, cors_kept},
@@ -209,6 +216,7 @@ const struct bucket_doc_kind s3_doc_kinds[] = {
     {{"ownership", 9}, ownership_kept},
     {{"policy", 6}, policy_kept},
     {{"public-access-block", 19}, access_block_kept},
+    {{"tagging", 7}, tagging_kept},
     {{"website", 7}, website_kept},
 };
 const size_t s3_doc_kind_count = sizeof(s3_doc_kinds) / sizeof(s3_doc_kinds[0]);

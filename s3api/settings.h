@@ -38,6 +38,7 @@ struct setting {
     int status;            /* of a successful PUT; 0 = 200 */
     /* Whether it goes together with the bucket's other settings; NULL: always. */
     enum err (*fits)(struct s3_request *, const void *made);
+    bool fits_none; /* that is asked when it is removed, too, with NULL */
 };
 /* NULL: no setting. */
 const struct setting *setting_find(uint64_t sub);

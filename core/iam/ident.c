@@ -18,6 +18,16 @@ struct str ident_kind_name(enum ident_kind kind)
     return kinds[kind].name;
 }
 
+bool ident_rate(struct str text, uint32_t *per_s)
+{
+    uint64_t n;
+
+    if (!str_to_u64(text, IDENT_RATE_MAX, &n) || n == 0)
+        return false;
+    *per_s = (uint32_t)n;
+    return true;
+}
+
 /* ---- lists ---- */
 
 const struct ident_item *ident_find(const struct ident_list *l, struct str name)
@@ -286,6 +296,9 @@ enum err ident_read(struct arena *a, enum ident_kind kind, struct str name, stru
     if (kind == IDENT_KEY)
         read_key(a, d, vault, id);
     read_policies(a, id);
+    const struct ident_item *rate = ident_find(&id->tags, STR(IDENT_TAG_RATE));
+    if (rate && !ident_rate(rate->text, &id->per_s))
+        log_error(STR_NONE, "the rate of an identity can't be read", "name=%s", log_quote(id->name));
     *out = id;
     return ERR_OK;
 }

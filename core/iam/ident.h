@@ -28,6 +28,11 @@ enum {
     IDENT_SECRET_MAX = 128
 };
 
+/* Tags that mean something here. */
+#define IDENT_TAG_OURS "sluice:"
+#define IDENT_TAG_RATE "sluice:requests-per-second"
+enum { IDENT_RATE_MAX = 1000000 };
+
 struct ident_item {
     struct str name, text;
     int64_t at_s;                /* versions */
@@ -52,6 +57,7 @@ struct ident {
     struct ident_list versions; /* policy: "v1" */
     struct str current;         /* policy: the version that counts */
     uint64_t last_version;      /* policy */
+    uint32_t per_s;             /* user, role: requests a second, by its tags; 0: no limit */
     struct str trust;           /* role */
     const struct policy *trusts;
     uint64_t session_max_s; /* role */
@@ -80,6 +86,8 @@ struct str ident_new_id(struct arena *a, enum ident_kind kind);
 /* Random letters and digits. */
 struct str ident_random(struct arena *a, size_t n, struct str alphabet);
 
+/* A number of requests per second, 1 to IDENT_RATE_MAX. */
+bool ident_rate(struct str text, uint32_t *per_s);
 /* NULL without one. */
 const struct ident_item *ident_find(const struct ident_list *l, struct str name);
 /* Puts or replaces; `sorted`: by name, else behind the others. */

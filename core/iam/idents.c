@@ -418,6 +418,18 @@ bool idents_principal(struct idents *t, struct arena *a, const struct iam_who *w
     return id != NULL;
 }
 
+uint32_t idents_rate(struct idents *t, const struct iam_who *who)
+{
+    const struct ident *id;
+    uint32_t per_s = 0;
+
+    pthread_rwlock_rdlock(&t->lock);
+    if ((id = self(t, who)))
+        per_s = id->per_s;
+    pthread_rwlock_unlock(&t->lock);
+    return per_s;
+}
+
 /* Walks the policies of an identity until `fn` has heard enough. `p` NULL: there is one that can't be read. */
 typedef bool each_fn(void *arg, const struct policy *p);
 

@@ -77,6 +77,8 @@ struct iam_key {
 bool idents_key(struct idents *, struct arena *a, struct str access_key, int64_t now_s, struct iam_key *out);
 /* As policies name them. False: not there any more. */
 bool idents_principal(struct idents *, struct arena *a, const struct iam_who *who, struct iam_principal *out);
+/* How many requests a second its tags let it have; 0: no limit. */
+uint32_t idents_rate(struct idents *, const struct iam_who *who);
 /* What the policies of who sent it say, without scopes. The owner: POLICY_ALLOW. */
 enum policy_verdict idents_verdict(struct idents *, const struct iam_who *who, const struct iam_request *req);
 /* What the scopes say together; POLICY_ALLOW without any. */
