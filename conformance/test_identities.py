@@ -602,3 +602,10 @@ def test_other_gateways_know_within_two_seconds(iam, http_endpoint, user, key, b
     all_say("AccessDenied")
     iam.delete_access_key(UserName=user, AccessKeyId=key["AccessKeyId"])
     all_say("InvalidAccessKeyId")
+
+
+def test_users_make_no_views_of_what_they_may_not_read(iam, s3, hers, user, bucket):
+    """A bucket's settings can show what is in another, or at another store."""
+    iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=doc(allow("s3:*", ["arn:aws:s3:::hers-*", "arn:aws:s3:::hers-*/*"])))
+    hers.meta.events.register("before-call.s3.CreateBucket", lambda params, **_: params["headers"].update({"x-sluice-settings": '{"members":true}'}))
+    assert code(hers.create_bucket, Bucket="hers-" + uuid.uuid4().hex[:8]) == "AccessDenied"

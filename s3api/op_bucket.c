@@ -215,6 +215,8 @@ enum step_next create_bucket(struct op *op)
     r->state = c;
     c->req = (struct bucket_create_req){.arena = r->arena, .name = r->bucket_name, .owner = r->account};
     c->req.props = s3_header(r, SETTINGS_HEADER);
+    if (c->req.props.p && (r->principal.kind != IAM_OWNER || r->who->iam.scope_count)) /* shows what is elsewhere */
+        e = reply_error(r, ERR_ACCESS_DENIED, "Only the owner makes buckets with x-sluice-settings.");
     if (e != ERR_OK || (e = take_redundancy(r, c)) != ERR_OK || (e = take_members(r, c)) != ERR_OK ||
         (e = check_view(r, c)) != ERR_OK || (e = take_access(r, c)) != ERR_OK)
         return op_fail(op, e);
