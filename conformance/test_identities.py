@@ -3,6 +3,7 @@
 import datetime
 import io
 import json
+import shutil
 import subprocess
 import time
 import urllib.parse
@@ -357,9 +358,9 @@ def test_a_user_made_anew_is_another(iam, http_endpoint):
     iam.delete_user(UserName=name)
 
 
-def extra(http_endpoint, user, **more):
+def extra(http_endpoint, user, key=None, **more):
     """A key made with parameters that boto3 does not know."""
-    c = client(http_endpoint, "iam")
+    c = client(http_endpoint, "iam", key)
     c.meta.events.register("before-call.iam.CreateAccessKey", lambda params, **_: params["body"].update(more))
     return c.create_access_key(UserName=user)["AccessKey"]
 
@@ -383,6 +384,32 @@ def test_keys_that_end_and_keys_with_a_scope(iam, http_endpoint, user, bucket):
     assert code(less.get_object, Bucket=bucket, Key="b/1") == "AccessDenied"
     time.sleep(3)
     assert eventually(lambda: code(s3.list_buckets)) == "InvalidAccessKeyId"
+
+
+def test_keys_of_another_server_are_taken_over(http_endpoint, iam, user, bucket):
+    iam.put_user_policy(UserName=user, PolicyName="all", PolicyDocument=doc(allow("s3:*"), allow("iam:*")))
+    given = {"AccessKeyId": "old-" + uuid.uuid4().hex[:16], "SecretAccessKey": "an+old/secret=" + uuid.uuid4().hex}
+    made = extra(http_endpoint, user, **given)
+    assert {k: made[k] for k in given} == given
+    assert client(http_endpoint, "s3", given).get_object(Bucket=bucket, Key="a/1")["Body"].read() == b"one"
+    for more, expected in (({}, "EntityAlreadyExists"), ({"AccessKeyId": http_endpoint.access_key}, "EntityAlreadyExists"), ({"AccessKeyId": "ASIAOLD"}, "ValidationError"), ({"AccessKeyId": "a b"}, "ValidationError"),
+                           ({"AccessKeyId": "another", "SecretAccessKey": "short"}, "ValidationError"), ({"AccessKeyId": "another", "SecretAccessKey": "with a space"}, "ValidationError")):
+        with pytest.raises(ClientError) as e:
+            extra(http_endpoint, user, **{**given, **more})
+        assert e.value.response["Error"]["Code"] == expected, more
+    with pytest.raises(ClientError) as e:
+        extra(http_endpoint, user, key=given, **{**given, "AccessKeyId": "another"})
+    assert e.value.response["Error"]["Code"] == "AccessDenied"
+
+
+def test_the_command_of_the_documents(http_endpoint, iam, user):
+    if not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    r = subprocess.run(["curl", "-sS", "--aws-sigv4", "aws:amz:us-east-1:iam", "--user", f"{http_endpoint.access_key}:{http_endpoint.secret_key}", http_endpoint.url + "/",
+                        "--data-urlencode", "Action=CreateAccessKey", "--data-urlencode", "Version=2010-05-08", "--data-urlencode", f"UserName={user}",
+                        "--data-urlencode", f"AccessKeyId={user}-from-elsewhere", "--data-urlencode", "SecretAccessKey=its/old+secret"], capture_output=True, text=True, timeout=60)
+    assert f"<AccessKeyId>{user}-from-elsewhere</AccessKeyId>" in r.stdout, r.stdout + r.stderr
+    assert client(http_endpoint, "sts", {"AccessKeyId": f"{user}-from-elsewhere", "SecretAccessKey": "its/old+secret"}).get_caller_identity()["Arn"].endswith(user)
 
 
 def test_the_owner_has_further_keys(iam, http_endpoint, bucket):

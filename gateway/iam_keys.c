@@ -1,10 +1,10 @@
 /* Access keys: of users, and further ones of the owner.
- * Two parameters more than at AWS, because keys of machines want both: DurationSeconds, after which the key ends, and Policy, which takes away from
- * what its user may. */
+ * Parameters more than at AWS: DurationSeconds, after which the key ends; Policy, which takes away from what its user may; AccessKeyId and
+ * SecretAccessKey together, by which the owner takes over keys of another server. */
 #include "base/clock.h"
 #include "gateway/iam_call.h"
 
-enum { KEYS_OF_USER_MAX = 20, SECRET_LEN = 40, ID_TAIL_LEN = 16 };
+enum { KEYS_OF_USER_MAX = 20, SECRET_LEN = 40, ID_TAIL_LEN = 16, GIVEN_ID_MIN = 3, GIVEN_SECRET_MIN = 8 };
 #define DURATION_MAX_S (UINT64_C(10) * 366 * 24 * 3600)
 
 #define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -44,17 +44,58 @@ static enum err do_create(void *arg, struct ident *key)
     key->user = c->name;
     key->user_id = c->found ? c->found->id : STR("");
     key->active = true;
-    key->secret = ident_random(c->arena, SECRET_LEN, STR(MANY));
+    key->secret = iam_param(c, "SecretAccessKey");
+    if (!key->secret.n)
+        key->secret = ident_random(c->arena, SECRET_LEN, STR(MANY));
     key->scope = c->text;
     if (duration)
         key->expires_s = clock_wall_ns() / NS_PER_S + (int64_t)duration;
     return e;
 }
 
+static bool is_printable(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] <= 0x20 || (unsigned char)s.p[i] >= 0x7f)
+            return false;
+    return true;
+}
+
+/* The name of the new key: one of ours, or the one that is taken over. */
+static enum err name_key(struct iam_call *c, struct str *name)
+{
+    struct str given = iam_param(c, "AccessKeyId"), secret = iam_param(c, "SecretAccessKey");
+    struct iam_key other;
+    enum err e;
+
+    if (!given.p && !secret.p) {
+        *name = arena_printf(c->arena, "AKIA" STR_FMT, STR_ARG(ident_random(c->arena, ID_TAIL_LEN, STR(UPPER))));
+        return ERR_OK;
+    }
+    if (c->who.iam.kind != IAM_OWNER)
+        return iam_refuse(c, ERR_ACCESS_DENIED, "Only the owner takes over keys.");
+    if ((e = iam_check_name(c, "AccessKeyId", given, IDENT_NAME_MAX)) != ERR_OK)
+        return e;
+    if (given.n < GIVEN_ID_MIN || str_starts(given, STR("ASIA")) || secret.n < GIVEN_SECRET_MIN ||
+        secret.n > IDENT_SECRET_MAX || !is_printable(secret))
+        return iam_refuse(
+            c, ERR_IAM_VALIDATION,
+            "AccessKeyId must have %d characters or more and not begin with ASIA, SecretAccessKey %d to %d "
+            "printable ones.",
+            GIVEN_ID_MIN, GIVEN_SECRET_MIN, IDENT_SECRET_MAX);
+    e = creds_find(c->env->creds, c->arena, given, STR_NONE, 0, &other);
+    explicit_bzero(other.secret, sizeof(other.secret));
+    if (e == ERR_OK || idents_find(c->idents, c->arena, IDENT_KEY, given))
+        return iam_refuse(c, ERR_ENTITY_EXISTS, "There is an access key " STR_FMT " already.", STR_ARG(given));
+    *name = given;
+    return ERR_OK;
+}
+
 enum err iam_create_key(struct iam_call *c)
 {
     const struct ident *page[KEYS_OF_USER_MAX];
     const struct policy *scope;
+    struct str name;
     bool more;
     enum err e = must_be_there(c);
 
@@ -72,9 +113,11 @@ enum err iam_create_key(struct iam_call *c)
             KEYS_OF_USER_MAX ||
         idents_size(c->idents, IDENT_KEY) >= IDENT_KEYS_MAX)
         return iam_refuse(c, ERR_IAM_LIMIT, "Cannot exceed quota for AccessKeysPerUser: %d", KEYS_OF_USER_MAX);
+    if ((e = name_key(c, &name)) != ERR_OK)
+        return e;
     iam_change(c, IDENT_CREATE, do_create);
     c->change.kind = IDENT_KEY;
-    c->change.name = arena_printf(c->arena, "AKIA" STR_FMT, STR_ARG(ident_random(c->arena, ID_TAIL_LEN, STR(UPPER))));
+    c->change.name = name;
     return ERR_OK;
 }
 
