@@ -53,7 +53,7 @@ def put_cors(s3, bucket, *rules):
 
 def test_tags_of_a_bucket(s3, bucket):
     assert code(s3.get_bucket_tagging, Bucket=bucket) == "NoSuchTagSet"
-    tags = [{"Key": "team", "Value": "vision & <audio>"}, {"Key": "ü", "Value": ""}]
+    tags = [{"Key": "team", "Value": "vision + audio @lab"}, {"Key": "ü", "Value": ""}]
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
 
     def same():

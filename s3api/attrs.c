@@ -163,6 +163,8 @@ enum err attrs_collect_tags(const struct http_req *req, struct object_info *info
         return ERR_OK;
     if ((e = tags_parse(req->arena, text, tags, &n)) != ERR_OK)
         return e;
+    if (!tags_are_plain(tags, n))
+        return ERR_INVALID_TAG;
     info->tags = tags_encode(req->arena, tags, n);
     return attrs_fit(info);
 }

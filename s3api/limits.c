@@ -85,6 +85,8 @@ enum err limits_may_change(struct s3_request *r, const void *made)
 {
     const struct bucket_limits *now = limits_of(r), *then = made;
 
+    if (then && then->odd)
+        return ERR_INVALID_TAG;
     if (r->principal.kind == IAM_OWNER || (now ? now->per_s : 0) == (then ? then->per_s : 0))
         return ERR_OK;
     return reply_error(r, ERR_ACCESS_DENIED, "Only the owner changes tags that begin with " IDENT_TAG_OURS);

@@ -28,6 +28,7 @@ bool limits_take(struct limits *, uint64_t id, uint32_t per_s, uint64_t now_ns);
 /* What the tags of a bucket say, in its "tagging" document. */
 struct bucket_limits {
     uint32_t per_s; /* 0: no limit */
+    bool odd;       /* tags that would not be taken today */
 };
 /* ERR_INVALID_TAG for a tag of ours that says nothing. */
 MUST_USE enum err limits_of_tags(const struct tag *tags, size_t n, struct bucket_limits *out);

@@ -394,6 +394,8 @@ static enum err read_tagging(struct s3_request *r, struct post_state *p)
     if ((e = xml_read(text, &doc)) != ERR_OK)
         return e;
     e = str_eq(xml_root(&doc)->name, STR("Tagging")) ? tagging_read(&s, tags, TAGS_MAX, &n) : ERR_MALFORMED_XML;
+    if (e == ERR_OK && !tags_are_plain(tags, n))
+        e = ERR_INVALID_TAG;
     if (e == ERR_OK)
         p->put.info.tags = tags_encode(r->arena, tags, n);
     xml_doc_release(&doc);

@@ -103,6 +103,8 @@ static enum step_next retag_parse(struct op *op)
 
     if (str_eq(xml_root(&t->xml.doc)->name, STR("Tagging")))
         e = tagging_read(&s, tags, TAGS_MAX, &n);
+    if (e == ERR_OK && !tags_are_plain(tags, n))
+        e = ERR_INVALID_TAG;
     if (e != ERR_OK)
         return op_fail(op, s.why[0] ? reply_error(r, e, "%s", s.why) : e);
     t->req.info.tags = tags_encode(r->arena, tags, n);

@@ -34,6 +34,7 @@ enum err bucket_tags_read(struct setting_read *s)
     if (e == ERR_OK && (e = limits_of_tags(tags, n, limits)) != ERR_OK)
         return setting_refuse(s, e, "Of tags that begin with " IDENT_TAG_OURS " there is " IDENT_TAG_RATE ", 1 to %d.",
                               IDENT_RATE_MAX);
+    limits->odd = e == ERR_OK && !tags_are_plain(tags, n);
     s->made = limits;
     return e;
 }

@@ -19,12 +19,28 @@ static bool text_ok(struct str s, size_t max)
 {
     if (!str_is_utf8(s) || characters(s) > max)
         return false;
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7F)
+            return false;
+    return true;
+}
+
+static bool is_plain(struct str s)
+{
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c & 0x80);
         if (!plain && (!c || !strchr(" +-=._:/@", c)))
             return false;
     }
+    return true;
+}
+
+bool tags_are_plain(const struct tag *tags, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is_plain(tags[i].key) || !is_plain(tags[i].value))
+            return false;
     return true;
 }
 

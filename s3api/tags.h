@@ -18,9 +18,11 @@ struct tag {
     struct str key, value;
 };
 
-/* At most `max`, keys unique and not empty, well-formed UTF-8, of ASCII letters, digits, spaces and +-=._:/@ only, no
- * "aws:" keys. */
+/* At most `max`, keys unique and not empty, well-formed UTF-8 without control characters, no "aws:" keys. */
 MUST_USE enum err tags_check(const struct tag *tags, size_t n, size_t max);
+/* Whether they have only characters that S3 takes: of ASCII letters, digits, spaces and +-=._:/@. Asked of what clients send, and not of what is kept:
+ * there were versions that took more. */
+bool tags_are_plain(const struct tag *tags, size_t n);
 /* Canonical text of checked tags. */
 struct str tags_encode(struct arena *a, const struct tag *tags, size_t n);
 /* Splits and decodes a query text of any origin; `out` has room for TAGS_MAX. Checked. */

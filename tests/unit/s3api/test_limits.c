@@ -64,12 +64,29 @@ static void tags_of_ours(void **state)
     assert_int_equal(limits_of_tags(t, 2, &out), ERR_INVALID_TAG);
 }
 
+/* Former versions took more than S3 does: what they kept is still read. */
+static void odd_tags_are_read_but_not_taken(void **state)
+{
+    struct arena a = {0};
+    struct tag t[TAGS_MAX];
+    size_t n;
+
+    (void)state;
+    assert_int_equal(tags_parse(&a, STR("a%26b=%3Cc%3E"), t, &n), ERR_OK);
+    assert_true(n == 1 && str_eq(t[0].key, STR("a&b")) && str_eq(t[0].value, STR("<c>")));
+    assert_false(tags_are_plain(t, n));
+    assert_int_equal(tags_parse(&a, STR("a%20b%2B-%3D._%3A%2F%40=%C3%BC1"), t, &n), ERR_OK);
+    assert_true(tags_are_plain(t, n));
+    arena_release(&a);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_at_once_and_then_the_rate),
         cmocka_unit_test(names_do_not_share),
         cmocka_unit_test(tags_of_ours),
+        cmocka_unit_test(odd_tags_are_read_but_not_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
