@@ -170,6 +170,8 @@ static enum err pass_first(struct reader *r)
 {
     struct str dashes = str_skip(r->delimiter, 2);
 
+    if (str_eq(r->bytes, STR("\r")))
+        return ERR_AGAIN;
     if (str_starts(r->bytes, STR("\r\n")))
         r->at = 2;
     struct str rest = str_skip(r->bytes, r->at);

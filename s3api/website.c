@@ -62,6 +62,7 @@ static enum err read_rule(struct setting_read *s, const struct xml_node *n, stru
     struct str prefix, code;
     uint64_t error = 0;
 
+    rule->prefix = STR("");
     rule->to.status = 301;
     if (!to || !xml_first(s->doc, to))
         return ERR_MALFORMED_XML;
