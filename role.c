@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "cli/command.h"
+#include "cli/private_file.h"
 #include "cli/process.h"
 
 enum { IO_QUEUE_MAX = 16384, CPU_QUEUE_MAX = 4096 };
@@ -62,6 +63,32 @@ static void close_all(struct role *r, const struct role_kind *kind)
     offload_free(r->cpu);
     offload_free(r->io);
     close(r->signals);
+}
+
+enum err role_read_keys(struct role *r, const struct keyring **out, char why[ROLE_WHY_MAX])
+{
+    struct str file = r->settings.encryption_key_file, text = r->settings.encryption_key;
+    char reason[PRIVATE_FILE_WHY_MAX], wrong[KEYRING_WHY_MAX];
+    struct keyring *k;
+    enum err e;
+
+    *out = NULL;
+    if (file.n && text.n) {
+        snprintf(why, ROLE_WHY_MAX, "encryption.key_file and encryption.key: only one of them can be given");
+        return ERR_INVALID_ARGUMENT;
+    }
+    if (file.n && (e = private_file_read(&r->arena, file.p, &text, reason)) != ERR_OK) {
+        snprintf(why, ROLE_WHY_MAX, "encryption.key_file: %s", reason);
+        return e;
+    }
+    if (!file.n && !text.n)
+        return ERR_OK;
+    k = ARENA_NEW(&r->arena, struct keyring);
+    if ((e = keyring_parse(text, k, wrong)) == ERR_OK)
+        *out = k;
+    else
+        snprintf(why, ROLE_WHY_MAX, "%s: %s", file.n ? "encryption.key_file" : "encryption.key", wrong);
+    return e;
 }
 
 int role_main(struct role *r, const struct role_kind *kind, int argc, char **argv)

@@ -9,6 +9,7 @@
 #ifndef SLUICE_ROLE_H
 #define SLUICE_ROLE_H
 
+#include "base/keyring.h"
 #include "cli/settings.h"
 #include "gateway/front.h"
 
@@ -33,6 +34,8 @@ struct role_kind {
 
 /* `r` is zeroed. Returns the exit code. */
 int role_main(struct role *r, const struct role_kind *kind, int argc, char **argv);
+/* Reads the master keys, when there are some, into the arena; NULL otherwise. */
+MUST_USE enum err role_read_keys(struct role *r, const struct keyring **out, char why[ROLE_WHY_MAX]);
 /* Reads the certificate, when there is one, into r->tls[i]. */
 MUST_USE enum err role_open_tls(struct role *r, unsigned i, struct str cert, struct str key, char why[ROLE_WHY_MAX]);
 

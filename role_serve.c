@@ -59,6 +59,8 @@ static enum err open_data(struct serve *v, char why[ROLE_WHY_MAX])
     conf.mountpath_count = r->settings.data.count;
     conf.io = r->io;
     conf.cpu = r->cpu;
+    if ((e = role_read_keys(r, &conf.keys, why)) != ERR_OK)
+        return e;
     if ((e = local_open(&conf, &v->local, why)) != ERR_OK ||
         (e = identity_get(&r->arena, r->settings.data.items[0], &v->id, why)) != ERR_OK)
         return e;

@@ -134,6 +134,8 @@ static enum err open_data(struct target *t, char why[ROLE_WHY_MAX])
     conf.mountpath_count = r->settings.data.count;
     conf.io = r->io;
     conf.cpu = r->cpu;
+    if ((e = role_read_keys(r, &conf.keys, why)) != ERR_OK)
+        return e;
     if ((e = local_open(&conf, &t->local, why)) != ERR_OK)
         return e;
     return identity_get(&r->arena, r->settings.data.items[0], &t->id, why);

@@ -88,6 +88,12 @@ static const struct config_option options[] = {
      "`/v1`. Tokens of `sluice token` are always accepted."},
     {"tokens.issuer", CONFIG_TEXT, F(tokens_issuer), "", "What such a token must say in `iss`; empty = anything."},
     {"tokens.audience", CONFIG_TEXT, F(tokens_audience), "", "What such a token must say in `aud`; empty = anything."},
+    {"encryption.key_file", CONFIG_TEXT, F(encryption_key_file), "",
+     "File with the master keys under which encrypted objects are kept (docs/encryption.md), one per line, the first "
+     "for "
+     "what is new; the same on every node. Empty = nothing can be encrypted."},
+    {"encryption.key", CONFIG_TEXT, F(encryption_key), "",
+     "A master key instead of such a file, 32 characters or more.", .secret = true},
     {"identity.key_file", CONFIG_TEXT, F(identity_key_file), "",
      "File with the key that secrets of users and tokens of sessions are sealed with, the same on every gateway; empty "
      "= "

@@ -30,6 +30,7 @@ struct settings {
     struct str access_key, secret_key, region;
     struct config_list domains, website_domains;
     struct str tokens_keys, tokens_issuer, tokens_audience;
+    struct str encryption_key_file, encryption_key;
     struct str identity_key_file, oidc_issuer, oidc_audience, oidc_keys;
     uint32_t threads, io_threads, cpu_threads; /* never 0 once loaded; nor is store.cache_bytes */
     uint32_t drain_timeout_ms;

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from server import ACCESS_KEY, SECRET_KEY, binary, free_port, make_certificate
+from server import ACCESS_KEY, ENCRYPTION_KEY, SECRET_KEY, binary, free_port, make_certificate
 
 HOST = "127.0.0.1"
 
@@ -199,7 +199,8 @@ class Cluster:
     @property
     def env(self) -> dict[str, str]:
         """What a node and `sluice cluster` need to know of the cluster."""
-        return {"SLUICE_CLUSTER_ETCD": ",".join(self.etcd_urls), "SLUICE_CLUSTER_SECRET": self.state["secret"], **self.more_env}
+        return {"SLUICE_CLUSTER_ETCD": ",".join(self.etcd_urls), "SLUICE_CLUSTER_SECRET": self.state["secret"],
+                "SLUICE_ENCRYPTION_KEY": ENCRYPTION_KEY, **self.more_env}
 
     def _target(self, i: int) -> Node:
         name = f"target{i}"

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ACCESS_KEY = "conformancekey000001"
 SECRET_KEY = "conformance/secret+key0000000000000000001"
+ENCRYPTION_KEY = "conformance-master-key-00000000000001"
 
 
 def binary() -> Path:
@@ -69,7 +70,7 @@ class Server:
     def start(self, wait: float = 60.0) -> "Server":
         around = {k: v for k, v in os.environ.items() if k != "SLUICE_REDUNDANCY"}  # which only a cluster can keep
         env = {**around, "SLUICE_ACCESS_KEY": ACCESS_KEY, "SLUICE_SECRET_KEY": SECRET_KEY,
-               "SLUICE_DOMAINS": "s3.localhost", **self.env}
+               "SLUICE_DOMAINS": "s3.localhost", "SLUICE_ENCRYPTION_KEY": ENCRYPTION_KEY, **self.env}
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log, env=env, cwd=self.home)
         deadline = time.monotonic() + wait

@@ -135,7 +135,8 @@ def test_tags_are_counted_and_checked(s3, bucket):
 @pytest.mark.parametrize(
     "extra",
     [
-        {"ServerSideEncryption": "AES256"},
+        {"ServerSideEncryption": "aws:kms"},
+        {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32},
     ],
 )
 def test_unsupported_headers_are_named(s3, bucket, extra):

@@ -202,7 +202,7 @@ def test_signatures(bucket, form):
 
 def test_what_is_not_there_or_not_built(s3, endpoint, bucket, form4):
     assert code(Form(endpoint, "no-such-bucket-1").post()) == (404, "NoSuchBucket")
-    assert code(form4.add("x-amz-server-side-encryption", "AES256").post()) == (501, "NotImplemented")
+    assert code(form4.add("x-amz-server-side-encryption", "aws:kms").post()) == (501, "NotImplemented")
     f = Form(endpoint, bucket).add("x-amz-meta-a", "line\nbreak")
     assert code(f.post()) == (400, "InvalidArgument")
     f = Form(endpoint, bucket).add("x-amz-meta-a", "x" * 30_000)

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "http/url.h"
 #include "s3api/copy_source.h"
+#include "s3api/encryption.h"
 #include "s3api/may.h"
 #include "store/lifecycle.h"
 
@@ -44,6 +45,15 @@ static enum err check_acl(struct s3_request *r, const struct http_header *h)
     return not_implemented(r, h->name);
 }
 
+/* The header alone, without what belongs to keys of others. */
+static bool takes_encryption(const struct s3_request *r, struct str header)
+{
+    step_fn *first = r->route->first;
+
+    return str_eq(header, ATTR_ENCRYPTION) &&
+           (first == put_object || first == copy_object || first == create_multipart_upload || first == post_object);
+}
+
 static bool is_append(const struct s3_request *r, struct str header)
 {
     return r->route->first == put_object && str_eq(header, STR("x-amz-write-offset-bytes"));
@@ -64,6 +74,12 @@ enum err objreq_refuse_unsupported(struct s3_request *r)
             enum err e = check_acl(r, h);
             if (e != ERR_OK)
                 return e;
+        }
+        if (takes_encryption(r, h->name)) {
+            enum err e = encryption_check(r, h->value);
+            if (e != ERR_OK)
+                return e;
+            continue;
         }
         for (size_t k = 0; k < sizeof(unsupported) / sizeof(unsupported[0]); k++)
             if (unsupported[k].prefix ? str_starts(h->name, unsupported[k].name) : str_eq(h->name, unsupported[k].name))

@@ -281,6 +281,10 @@ static enum err append_parse(struct s3_request *r, struct append_state *a)
         return reply_error(r, ERR_NOT_IMPLEMENTED, "What is appended can't be transformed.");
     a->put = (struct obj_put_req){
         .arena = r->arena, .bucket = r->bucket.id, .key = r->key, .cond = COND_INIT, .size_max = OBJECT_SIZE_MAX};
+    if (s3_header(r, ATTR_ENCRYPTION).p)
+        return reply_error(r, ERR_NOT_IMPLEMENTED,
+                           "x-amz-server-side-encryption is not implemented for appends: what is appended is encrypted "
+                           "if the object is, or the bucket.");
     if ((e = objreq_check_length(r)) != ERR_OK || (e = objreq_refuse_unsupported(r)) != ERR_OK ||
         (e = attrs_collect(r->http, &a->put.info)) != ERR_OK ||
         (e = attrs_collect_tags(r->http, &a->put.info)) != ERR_OK ||

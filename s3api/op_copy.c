@@ -3,6 +3,7 @@
 #include "s3api/acl.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
+#include "s3api/encryption.h"
 #include "s3api/lock.h"
 #include "s3api/may.h"
 #include "s3api/member.h"
@@ -189,6 +190,7 @@ static enum step_next copy_done(struct op *op)
     if (e != ERR_OK)
         return op_fail(op, objreq_fail(r, e, c->source.key, &c->req.cond));
     version_reply(r, info);
+    encryption_reply(r, &c->req.info);
     if (c->source.bucket.id.versions != VERSIONS_OFF && !c->is_member)
         version_reply_id(r, STR("x-amz-copy-source-version-id"),
                          c->source.version.p ? c->find.version : version_of(&c->head_res.info));
@@ -224,7 +226,8 @@ static enum err check_not_idle(struct s3_request *r, const struct copy_state *c)
     bool self = !c->source.version.p && c->source.bucket.id.uid == r->bucket.id.uid && str_eq(c->source.key, r->key);
 
     if (!self || c->replace_attrs || c->replace_tags || c->req.checksum != HASH_NONE ||
-        s3_header(r, STR("x-amz-storage-class")).p || s3_header(r, STR("x-amz-website-redirect-location")).p)
+        s3_header(r, ATTR_ENCRYPTION).p || s3_header(r, STR("x-amz-storage-class")).p ||
+        s3_header(r, STR("x-amz-website-redirect-location")).p)
         return ERR_OK;
     return reply_error(r, ERR_INVALID_REQUEST,
                        "This copy request is illegal because it is trying to copy an object to itself without changing "
@@ -258,6 +261,7 @@ static enum err copy_parse(struct s3_request *r, struct copy_state *c)
         (e = acl_collect(r, r->http, &q->info)) != ERR_OK || (e = lock_collect(r, &q->info)) != ERR_OK ||
         (e = check_not_idle(r, c)) != ERR_OK)
         return e;
+    encryption_collect(r, &q->info);
     q->src_bucket = c->source.bucket.id;
     q->src_key = c->source.key;
     q->replace_attrs = true; /* see copy_keep_attrs() */
@@ -267,13 +271,14 @@ static enum err copy_parse(struct s3_request *r, struct copy_state *c)
     return ERR_OK;
 }
 
-/* The source's headers, except that storage class, redirect, locks and access control list are never copied: they come from the request (S3 API:
+/* The source's headers, except that storage class, redirect, locks, encryption and access control list are never copied: they come from the request (S3 API:
  * CopyObject). */
 static void copy_keep_attrs(struct s3_request *r, struct copy_state *c)
 {
     static const struct str own[] = {{"x-amz-storage-class", 19},          {"x-amz-website-redirect-location", 31},
                                      {"x-amz-object-lock-mode", 22},       {"x-amz-object-lock-retain-until-date", 35},
-                                     {"x-amz-object-lock-legal-hold", 28}, {ATTR_PRIVATE "acl", 12}};
+                                     {"x-amz-object-lock-legal-hold", 28}, {ATTR_PRIVATE "acl", 12},
+                                     {"x-amz-server-side-encryption", 28}};
     enum { OWN = sizeof(own) / sizeof(own[0]) };
     const struct object_info *from = &c->head_res.info;
     struct attr *attrs = arena_alloc(r->arena, (from->attr_count + OWN) * sizeof(*attrs));

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "s3api/acl.h"
 #include "s3api/attrs.h"
+#include "s3api/encryption.h"
 #include "s3api/auth.h"
 #include "s3api/form.h"
 #include "s3api/limits.h"
@@ -210,6 +211,7 @@ static enum step_next post_stored(struct op *op)
     reply_etag(r, &p->stored.info.etag);
     reply_checksum(r, &p->stored.info.checksum);
     version_reply(r, &p->stored.info);
+    encryption_reply(r, &p->put.info);
     to = redirect(r, p);
     reply_header(r, STR("Location"), to.p ? to : location(r));
     if (to.p)
@@ -410,8 +412,10 @@ static enum err check_as_put(struct s3_request *r, struct post_state *p)
 
     r->http = &p->as_put;
     if ((e = objreq_refuse_unsupported(r)) == ERR_OK && (e = attrs_collect(r->http, &p->put.info)) == ERR_OK &&
-        (e = attrs_collect_tags(r->http, &p->put.info)) == ERR_OK && (e = lock_collect(r, &p->put.info)) == ERR_OK)
+        (e = attrs_collect_tags(r->http, &p->put.info)) == ERR_OK && (e = lock_collect(r, &p->put.info)) == ERR_OK) {
+        encryption_collect(r, &p->put.info);
         e = objreq_body_open(r, &p->body, PUT_SIZE_MAX);
+    }
     r->http = real;
     return e;
 }

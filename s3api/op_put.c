@@ -3,6 +3,7 @@
 #include "s3api/acl.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
+#include "s3api/encryption.h"
 #include "s3api/lock.h"
 #include "s3api/objreq.h"
 #include "s3api/transform.h"
@@ -98,6 +99,7 @@ static enum step_next put_stored(struct op *op)
     reply_etag(r, &p->res.info.etag);
     reply_checksum(r, &p->res.info.checksum);
     version_reply(r, &p->res.info);
+    encryption_reply(r, &p->req.info);
     p->res.info.tags = p->req.info.tags;
     objreq_reply_expiration(r, &p->res.info);
     return op_go(op, reply_send);
@@ -113,6 +115,7 @@ static enum err put_parse(struct s3_request *r, struct put_state *p)
         (e = attrs_collect(r->http, &q->info)) != ERR_OK || (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK ||
         (e = acl_collect(r, r->http, &q->info)) != ERR_OK || (e = lock_collect(r, &q->info)) != ERR_OK)
         return e;
+    encryption_collect(r, &q->info);
     cond_parse_write(r->http, &q->cond);
     if ((e = objreq_body_open(r, &p->body, PUT_SIZE_MAX)) != ERR_OK)
         return e;

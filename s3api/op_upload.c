@@ -3,6 +3,7 @@
 #include "s3api/acl.h"
 #include "s3api/attrs.h"
 #include "s3api/cond.h"
+#include "s3api/encryption.h"
 #include "s3api/objreq.h"
 #include "s3api/lock.h"
 #include "s3api/version.h"
@@ -30,6 +31,7 @@ static enum err create_parse(struct s3_request *r, struct create_state *c)
         (e = attrs_collect_tags(r->http, &q->info)) != ERR_OK || (e = acl_collect(r, r->http, &q->info)) != ERR_OK ||
         (e = lock_collect(r, &q->info)) != ERR_OK)
         return e;
+    encryption_collect(r, &q->info);
     if ((e = checksum_plan(r->http, &q->checksum, &q->type, &message)) != ERR_OK)
         return message.n ? reply_error(r, e, STR_FMT, STR_ARG(message)) : e;
     memcpy(c->initiator, r->owner_id, sizeof(c->initiator));
@@ -57,6 +59,7 @@ static enum step_next create_done(struct op *op)
     struct create_state *c = r->state;
     struct buf *b = reply_xml(r);
 
+    encryption_reply(r, &c->req.info);
     if (c->req.checksum != HASH_NONE) {
         reply_header(r, STR("x-amz-checksum-algorithm"), hash_name(c->req.checksum));
         reply_header(r, STR("x-amz-checksum-type"), checksum_type_name(c->req.type));
@@ -122,6 +125,7 @@ static enum step_next complete_done(struct op *op)
     if (op->call.err != ERR_OK)
         return op_fail(op, complete_failed(r, c, op->call.err));
     version_reply(r, &c->res.info);
+    encryption_reply(r, &c->res.info);
     b = reply_xml(r);
     xml_begin(b, STR("CompleteMultipartUploadResult"));
     write_location(b, r);

@@ -29,6 +29,7 @@ struct s3api_conf {
     const struct str *website_domains; /* <bucket>.<domain> is a website */
     size_t website_domain_count;
     bool access_log;
+    bool encrypts;                /* what is kept can be encrypted: there are master keys */
     int64_t lifecycle_day_s;      /* how long a day of lifecycle rules is; 0 = 24 hours */
     struct redundancy redundancy; /* of buckets whose makers don't say */
     /* Whether a bucket with this redundancy, other than none, can be made here; otherwise a sentence in `why`. NULL: none can. */

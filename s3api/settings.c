@@ -90,7 +90,6 @@ static const struct setting settings[] = {
      .content = {"<Payer>BucketOwner</Payer>", 26}, .document_max = SMALL_MAX},
     {SUB(TAGGING), {"tagging", 7}, {"Tagging", 7}, bucket_tags_read, ERR_NO_SUCH_TAG_SET, .document_max = 128 << 10, .status = 204,
      .fits = limits_may_change, .fits_none = true},
-    {SUB(ENCRYPTION), {"encryption", 10}, .absent = ERR_NO_SUCH_ENCRYPTION, .fixed = true},
     {SUB(LIFECYCLE), {"lifecycle", 9}, {"LifecycleConfiguration", 22}, lifecycle_setting_read, ERR_NO_SUCH_LIFECYCLE,
      .own = true, .document_max = 512 << 10},
     {SUB(OBJECT_LOCK), {"object-lock", 11}, {"ObjectLockConfiguration", 23}, lock_setting_read, ERR_NO_SUCH_OBJECT_LOCK},

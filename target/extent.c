@@ -11,13 +11,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "target/segment_cipher.h"
 #include "target/segment_footer.h"
 
 enum {
     WINDOW = 2 << 20,             /* at most this much is probed, warmed and shown at a time: two blocks */
     READ_ON_LOOP_MAX = 128 << 10, /* warm reads up to this are not worth a hop */
     WARM_STEP = 64 << 10,
-    AHEAD_STEP = 128 << 10, /* readahead(2) takes no more than the device's read-ahead size at a time */
+    OPENED_MAX = 4 * SEAL_CHUNK, /* of encrypted content, in memory at a time */
+    AHEAD_STEP = 128 << 10,      /* readahead(2) takes no more than the device's read-ahead size at a time */
 };
 
 /* What a pool thread does for a source; it touches nothing else. */
@@ -33,6 +35,7 @@ struct work {
     char *buf;            /* to read into, NULL: only warm it */
     size_t len;
     bool checked; /* the window's blocks are known to be good */
+    char *opened; /* OPENED_MAX bytes for encrypted content from `offset`, a chunk's begin; NULL: it isn't encrypted */
     /* in and out */
     struct extent_file *file; /* NULL: open it */
     /* out */
@@ -49,9 +52,11 @@ struct extents_source {
     uint64_t pos, end;        /* within the segment at list[at] */
     uint64_t left;            /* of all */
     struct extent_file *file; /* of list[at], NULL: not looked up yet */
-    uint64_t warm_end;        /* [pos, warm_end) is warm, and checked if that is wanted */
-    bool cold;                /* the window at pos has been probed and is not */
-    bool begun;               /* a segment was open once */
+    char *opened;             /* of encrypted content: what is at opened_at, as it was before; NULL: none was needed */
+    uint64_t opened_at, opened_end;
+    uint64_t warm_end; /* [pos, warm_end) is warm, and checked if that is wanted */
+    bool cold;         /* the window at pos has been probed and is not */
+    bool begun;        /* a segment was open once */
     enum err err;
     struct extent_hold hold; /* when n > 1 */
     struct work work;
@@ -117,6 +122,33 @@ static enum err check(const struct work *w)
     return e == ERR_OK ? segment_verify(w->dir, w->file->fd, footer, w->offset, w->end - w->offset, NULL) : e;
 }
 
+/* Encrypted content is checked by being opened. */
+static enum err open_chunks(struct work *w)
+{
+    const struct segment_footer *footer;
+    uint8_t key[SEAL_KEY];
+    enum err e = extent_cache_footer(w->file, &footer);
+    uint64_t wanted = (w->extent_end - w->offset + SEAL_CHUNK - 1) / SEAL_CHUNK * SEAL_CHUNK, left;
+    size_t len;
+
+    if (e == ERR_OK && (!footer->tags || w->offset >= footer->size))
+        e = segment_corrupt(w->dir, &w->id, "not what its record says");
+    if (e != ERR_OK || (e = segment_cipher_key(w->dir, footer, key)) != ERR_OK)
+        return e;
+    read_ahead(w);
+    left = footer->size - w->offset;
+    if (left > wanted)
+        left = wanted;
+    len = left < OPENED_MAX ? (size_t)left : OPENED_MAX;
+    for (size_t at = 0, got; at < len && e == ERR_OK; at += got)
+        e = read_at(w, w->opened + at, len - at, w->offset + at, &got);
+    if (e == ERR_OK)
+        e = segment_cipher_open(w->dir, footer, key, w->offset, w->opened, len);
+    seal_forget(key);
+    w->got = e == ERR_OK ? len : 0;
+    return e;
+}
+
 static enum err work_run(struct offload_task *t)
 {
     struct work *w = CONTAINER(t, struct work, task);
@@ -126,6 +158,8 @@ static enum err work_run(struct offload_task *t)
         return e;
     if (w->extent_end > w->file->file_size)
         return segment_corrupt(w->dir, &w->id, "shorter than its record says");
+    if (w->opened)
+        return open_chunks(w);
     if (!w->buf || (w->env.verify && !w->checked)) {
         read_ahead(w);
         e = w->env.verify ? check(w) : warm(w);
@@ -143,7 +177,7 @@ static void extent_enter(struct extents_source *x)
 
     x->pos = e->offset;
     x->end = e->offset + e->len;
-    x->warm_end = 0;
+    x->warm_end = x->opened_end = 0;
     x->cold = false;
 }
 
@@ -158,6 +192,33 @@ static void advance(struct extents_source *x, uint64_t n)
         x->at++;
         extent_enter(x);
     }
+}
+
+static bool is_encrypted(const struct extents_source *x)
+{
+    return segment_id_encrypted(&x->list[x->at].id);
+}
+
+/* Bytes at pos that are opened already. */
+static size_t opened_left(const struct extents_source *x)
+{
+    uint64_t end = x->opened_end < x->end ? x->opened_end : x->end;
+
+    return x->pos >= x->opened_at && x->pos < end ? (size_t)(end - x->pos) : 0;
+}
+
+static const char *opened_here(const struct extents_source *x)
+{
+    return x->opened + (x->pos - x->opened_at);
+}
+
+static size_t opened_copy(struct extents_source *x, void *buf, size_t len)
+{
+    size_t left = opened_left(x), n = len < left ? len : left;
+
+    memcpy(buf, opened_here(x), n);
+    advance(x, n);
+    return n;
 }
 
 static bool is_warm(const struct extents_source *x)
@@ -217,7 +278,9 @@ static void extents_peek(struct source *s, struct span *out)
 
     if (x->err == ERR_OK && x->left == 0)
         *out = (struct span){.kind = SPAN_END};
-    else if (x->err != ERR_OK || !file_ready(x) || !window_ready(x))
+    else if (x->err == ERR_OK && opened_left(x))
+        *out = (struct span){.kind = SPAN_MEMORY, .p = opened_here(x), .len = opened_left(x)};
+    else if (x->err != ERR_OK || is_encrypted(x) || !file_ready(x) || !window_ready(x))
         *out = (struct span){.kind = SPAN_WAIT};
     else
         *out = (struct span){.kind = SPAN_FILE, .fd = x->file->fd, .offset = x->pos, .len = x->warm_end - x->pos};
@@ -240,9 +303,16 @@ static void work_done(struct call *c)
     if (e == ERR_OK) {
         x->begun = true;
         x->cold = false;
-        if (!w->buf || w->env.verify)
+        if (w->opened) {
+            x->opened_at = w->offset;
+            x->opened_end = w->offset + w->got;
+            w->got = w->buf ? opened_copy(x, w->buf, w->len) : 0;
+        } else if (!w->buf || w->env.verify) {
             x->warm_end = w->end;
-        if (w->buf) {
+        }
+        if (w->opened && w->buf) {
+            *x->n_out = w->got;
+        } else if (w->buf) {
             *x->n_out = w->got;
             advance(x, w->got);
         }
@@ -267,6 +337,13 @@ static void work_start(struct extents_source *x, char *buf, size_t len, struct c
                        .len = len,
                        .checked = is_warm(x),
                        .file = x->file};
+    if (is_encrypted(x)) {
+        if (!x->opened)
+            x->opened = mem_alloc(OPENED_MAX);
+        w->opened = x->opened;
+        w->offset -= w->offset % SEAL_CHUNK;
+        x->opened_end = 0;
+    }
     if (x->env.verify && len > w->end - x->pos)
         w->len = (size_t)(w->end - x->pos);
     if (!buf)
@@ -279,7 +356,7 @@ static void extents_prepare(struct source *s, struct call *c)
 {
     struct extents_source *x = CONTAINER(s, struct extents_source, source);
 
-    if (x->err != ERR_OK || x->left == 0 || (file_ready(x) && window_ready(x)))
+    if (x->err != ERR_OK || x->left == 0 || opened_left(x) || (!is_encrypted(x) && file_ready(x) && window_ready(x)))
         call_finish(c, x->err);
     else
         work_start(x, NULL, 0, c);
@@ -307,7 +384,12 @@ static void extents_read(struct source *s, void *buf, size_t len, size_t *n, str
     }
     if (len > x->end - x->pos)
         len = (size_t)(x->end - x->pos);
-    if (len <= READ_ON_LOOP_MAX && file_ready(x) && (!x->env.verify || is_warm(x))) {
+    if (opened_left(x)) {
+        *n = opened_copy(x, buf, len);
+        call_finish(c, ERR_OK);
+        return;
+    }
+    if (len <= READ_ON_LOOP_MAX && !is_encrypted(x) && file_ready(x) && (!x->env.verify || is_warm(x))) {
         size_t most = x->env.verify && len > x->warm_end - x->pos ? (size_t)(x->warm_end - x->pos) : len;
         if ((*n = read_now(x, buf, most)) > 0) {
             advance(x, *n);
@@ -324,6 +406,7 @@ static void extents_close(struct source *s)
     struct extents_source *x = CONTAINER(s, struct extents_source, source);
 
     extent_cache_put(x->env.cache, x->file);
+    free(x->opened);
     if (x->list != &x->one) {
         extent_cache_let_go(x->env.cache, &x->hold);
         free(x->list);

@@ -87,7 +87,8 @@ static enum err lane_take(struct lane *l, const struct piece *piece)
 
     if (l->writes) {
         if (in->staged.fd < 0)
-            e = segment_stage(in->dir, in->body->size == SOURCE_SIZE_UNKNOWN ? 0 : in->body->size, &in->staged);
+            e = (in->encrypt ? segment_stage_encrypted : segment_stage)(
+                in->dir, in->body->size == SOURCE_SIZE_UNKNOWN ? 0 : in->body->size, &in->staged);
         if (e == ERR_OK)
             e = segment_write_hashed(&in->staged, piece->p, piece->n, l->hashes, l->hash_count);
         return e;

@@ -26,6 +26,7 @@ struct ingest {
     struct body_check
         *check;          /* NULL: nothing wanted, CRC64NVME computed; `want` is looked at when the body has ended */
     uint32_t inline_max; /* bodies up to this stay in memory; 0 with an empty body: empty inline bytes */
+    bool encrypt;        /* what goes to `dir` is encrypted; whoever wants no plaintext on disk has inline_max 0 */
     uint64_t size_max;   /* larger is ERR_ENTITY_TOO_LARGE */
     struct str log_id;   /* request id, or STR_NONE */
 

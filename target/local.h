@@ -11,6 +11,7 @@
 #include "base/offload.h"
 #include "store/store.h"
 
+struct keyring;
 enum durability { DURABILITY_SYNC, DURABILITY_ASYNC };
 
 struct local_conf {
@@ -26,6 +27,7 @@ struct local_conf {
     uint32_t orphan_grace_s;    /* unreferenced files younger than this are left alone; default 3600 (0 at start-up) */
     bool verify_reads;          /* check block hashes before bytes leave */
     bool allow_missing;         /* start even though a directory of the set can't be used */
+    const struct keyring *keys; /* for encrypted content, outlive the store; NULL: it is refused */
     struct offload *io, *cpu;
 };
 #define LOCAL_CONF_DEFAULT                                                                                             \

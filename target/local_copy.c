@@ -145,11 +145,23 @@ static void unprepare(struct copy_op *c)
 
 /* ---- steps ---- */
 
+/* Whether the copy is to be encrypted and isn't, or doesn't say that it is. Who only changes what an object says gets what there is. */
+static bool must_encrypt(const struct copy_op *c)
+{
+    const struct obj_copy_req *req = c->req;
+    const struct object_info *from = &c->from->rec.info, *says = req->replace_attrs ? &req->info : from;
+
+    if (req->change_attrs || req->keep_mtime)
+        return false;
+    return (req->bucket.encrypted || object_is_encrypted(says)) &&
+           !(object_is_encrypted(from) && object_is_encrypted(says));
+}
+
 static bool can_share(const struct copy_op *c)
 {
     enum hash_alg wanted = c->req->checksum;
 
-    return c->lookup.mountpath == c->mountpath &&
+    return c->lookup.mountpath == c->mountpath && !must_encrypt(c) &&
            (wanted == HASH_NONE || wanted == c->from->rec.info.checksum.digest.alg);
 }
 

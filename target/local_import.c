@@ -119,7 +119,8 @@ static enum step_next import_ingest(struct op *op)
     if (in->check->checksum != piece.checksum.alg)
         in->check->also |= 1u << in->check->checksum;
     in->check->checksum = piece.checksum.alg;
-    in->inline_max = parts ? 0 : i->local->conf.inline_max;
+    in->encrypt = object_is_encrypted(&i->req->info);
+    in->inline_max = parts || in->encrypt ? 0 : i->local->conf.inline_max;
     in->size_max = piece.size;
     ingest_run(in, op_call(op, import_ingested));
     return STEP_WAIT;

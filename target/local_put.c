@@ -14,7 +14,8 @@ struct put_op {
     const struct obj_put_req *req;
     struct obj_put_res *res;
     struct call *whole;
-    struct lookup lookup; /* for an early answer to a condition */
+    struct lookup lookup;    /* for an early answer to a condition */
+    struct object_info info; /* the request's, and what the bucket adds */
     struct ingest ingest;
     struct sealing sealing;
     struct hot *hot; /* what is to be committed */
@@ -64,12 +65,15 @@ static enum step_next put_ingest(struct op *op)
     struct put_op *p = OP(op, struct put_op);
     struct ingest *in = &p->ingest;
 
+    p->info = p->req->info;
+    object_encrypt_as(p->req->arena, &p->req->bucket, &p->info);
+    in->encrypt = object_is_encrypted(&p->info);
     in->io = p->local->conf.io;
     in->cpu = p->local->conf.cpu;
     in->dir = p->mountpath->segments;
     in->body = p->req->body;
     in->check = p->req->check;
-    in->inline_max = p->local->conf.inline_max;
+    in->inline_max = in->encrypt ? 0 : p->local->conf.inline_max;
     in->size_max = p->req->size_max;
     if (!in->body)
         in->body = p->sealing.empty = source_memory(STR(""), NULL, NULL);
@@ -81,7 +85,7 @@ static enum step_next put_ingest(struct op *op)
 static enum err make_record(struct put_op *p, struct buf *raw)
 {
     const struct ingest *in = &p->ingest;
-    struct record r = {.info = p->req->info};
+    struct record r = {.info = p->info};
 
     r.info.size = in->size;
     r.info.mtime_ns = clock_wall_ns();

@@ -65,6 +65,7 @@ static void ingest_prepare(struct splice_op *p, struct ingest *in)
     in->io = p->local->conf.io;
     in->cpu = p->local->conf.cpu;
     in->dir = p->mountpath->segments;
+    in->encrypt = object_is_encrypted(&p->from->rec.info);
 }
 
 static enum step_next splice_found(struct op *op)
@@ -174,7 +175,7 @@ static enum step_next splice_body(struct op *op)
     ingest_prepare(p, in);
     in->body = p->chain = source_chain(op->loop, anew_size(p), CHAIN_COUNT, &ops, p);
     in->check = &p->check;
-    in->inline_max = p->plan.whole ? p->local->conf.inline_max : 0;
+    in->inline_max = p->plan.whole && !in->encrypt ? p->local->conf.inline_max : 0;
     in->size_max = anew_size(p);
     ingest_run(in, op_call(op, splice_anew));
     return STEP_WAIT;

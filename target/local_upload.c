@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 bool upload_id_parse(struct str text, struct segment_id *out)
 {
@@ -48,6 +49,7 @@ static enum step_next create_start(struct op *op)
 
     if (!upload_checksum(&u.alg, &u.type))
         return op_fail(op, ERR_INVALID_REQUEST);
+    object_encrypt_as(c->req->arena, &c->req->bucket, &u.object.info);
     u.object.info.upload_id = STR_NONE;
     if ((e = upload_record_encode(&c->raw, &u)) != ERR_OK)
         return op_fail(op, e);
@@ -93,6 +95,17 @@ void local_upload_create(struct store *s, const struct upload_create_req *req, s
 
 /* ---- finding an upload ---- */
 
+static enum err takes_attrs(struct record *r, bool *encrypted)
+{
+    struct attr *attrs = mem_alloc((r->info.attr_count + 1) * sizeof(*attrs));
+    bool ok = r->info.attr_count <= RECORD_ATTRS_MAX && record_attrs(r, attrs);
+
+    r->info.attrs = attrs;
+    *encrypted = ok && object_is_encrypted(&r->info);
+    free(attrs);
+    return ok ? ERR_OK : ERR_CORRUPT;
+}
+
 /* Copies what is asked for often out of the record's bytes. */
 static enum err take_upload(struct upload_find *f, struct str raw)
 {
@@ -103,6 +116,8 @@ static enum err take_upload(struct upload_find *f, struct str raw)
         return e;
     f->alg = u.alg;
     f->type = u.type;
+    if ((e = takes_attrs(&u.object, &f->encrypted)) != ERR_OK)
+        return e;
     f->raw = (struct buf)BUF_INIT(RECORD_MAX + INITIATOR_MAX);
     buf_add_str(&f->raw, raw);
     return buf_err(&f->raw);
@@ -237,6 +252,7 @@ static enum step_next part_ingest(struct op *op)
     in->dir = p->mountpath->segments;
     in->body = p->req->body ? p->req->body : (p->empty = source_memory(STR(""), NULL, NULL));
     in->check = p->req->check;
+    in->encrypt = p->upload.encrypted;
     in->inline_max = 0; /* parts are shared by reference when they become an object */
     in->size_max = p->req->size_max;
     ingest_run(in, op_call(op, part_seal));

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "target/engine.h"
+#include "target/segment_cipher.h"
 #include "target/segment_footer.h"
 
 enum { BLOCKS_AT_ONCE = 4 /* of a task on the pool */, VERIFY_TRIES = 8 };
@@ -37,6 +38,7 @@ struct verify_op {
     bool direct;
     int fd; /* of pieces[at]; -1: not open */
     struct segment_footer footer;
+    uint8_t key[SEAL_KEY]; /* of encrypted content */
     struct hash hash;
     size_t block, block_end; /* the next one; where to end */
     char damage[128];
@@ -195,6 +197,8 @@ static enum err open_piece(struct verify_op *v)
         return e == ERR_NOT_FOUND ? e : damaged_at(v, e, "can't be opened");
     if ((e = segment_footer_read(v->mountpath->segments, v->fd, &p->segment, &v->footer)) != ERR_OK)
         return damaged_at(v, e, "its footer");
+    if (v->footer.tags && (e = segment_cipher_key(v->mountpath->segments, &v->footer, v->key)) != ERR_OK)
+        return damaged_at(v, e, "its key");
     if (p->range ? v->footer.size < p->offset + p->size : v->footer.size != p->size)
         return damaged_at(v, segment_corrupt(v->mountpath->segments, &p->segment, "not as long as its record says"),
                           "not as long as its record says");
@@ -262,6 +266,8 @@ static enum err check_block(struct verify_op *v)
     hash_of(HASH_XXH3, str_n(v->buf, n), &made);
     if (segment_hash64(&made) != v->footer.blocks[v->block])
         return damaged_at(v, segment_corrupt(v->mountpath->segments, &p->segment, what), what);
+    if (v->footer.tags && segment_cipher_open(v->mountpath->segments, &v->footer, v->key, at, v->buf, n) != ERR_OK)
+        return damaged_at(v, ERR_CORRUPT, what);
     if (p->want.alg != HASH_NONE)
         hash_update(&v->hash, v->buf, n);
     v->block++;

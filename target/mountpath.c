@@ -129,6 +129,7 @@ enum err mountpath_open(const struct mountpath_env *env, struct str dir, const s
         snprintf(why, MOUNTPATH_WHY_MAX, "can't use the directories for content in %s; see the log", m->dir.p);
         goto fail;
     }
+    segment_dir_set_keys(m->segments, env->conf->keys);
     start_threads(m, env);
     *out = m;
     return ERR_OK;

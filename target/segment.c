@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "target/segment_cipher.h"
 #include "target/segment_footer.h"
 
 enum {
@@ -33,7 +34,8 @@ struct segment_dir {
     bool direct;  /* large content is written around the page cache */
     bool tmpfile; /* O_TMPFILE and linkat() work here */
     int segments_fd, staging_fd;
-    _Atomic uint64_t failures; /* of the disk */
+    const struct keyring *keys; /* may be NULL */
+    _Atomic uint64_t failures;  /* of the disk */
     pthread_mutex_t lock;
     struct {              /* guarded by lock */
         int fan[FAN_OUT]; /* -1: not opened yet */
@@ -246,6 +248,16 @@ void segment_dir_close(struct segment_dir *d)
     free(d);
 }
 
+void segment_dir_set_keys(struct segment_dir *d, const struct keyring *keys)
+{
+    d->keys = keys;
+}
+
+const struct keyring *segment_dir_keys(const struct segment_dir *d)
+{
+    return d->keys;
+}
+
 void segment_dir_use_names(struct segment_dir *d)
 {
     d->tmpfile = false;
@@ -266,30 +278,50 @@ static bool reserve(struct segment_staged *s)
     return errno == EOPNOTSUPP || errno == ENOSYS || errno == EINTR;
 }
 
-enum err segment_stage(struct segment_dir *d, uint64_t size_hint, struct segment_staged *out)
+static enum err stage(struct segment_dir *d, uint64_t size_hint, bool encrypted, struct segment_staged *out)
 {
     struct segment_staged s = {.dir = d, .fd = -1};
+    enum err e;
 
     segment_id_new(&s.id);
+    if (encrypted) {
+        s.id.b[SEGMENT_ID_ENCRYPTED_AT] |= SEGMENT_ID_ENCRYPTED;
+        if ((e = segment_cipher_new(d->keys, &s.id, &s.cipher)) != ERR_OK)
+            return e;
+    }
     if (d->tmpfile) {
         s.fd = openat(d->staging_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, FILE_MODE);
     } else {
         s.named = true;
         s.fd = openat(d->staging_fd, name_of(&s.id).z, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, FILE_MODE);
     }
-    if (s.fd < 0)
-        return segment_failed(d, &s.id, "segment not staged");
+    if (s.fd < 0) {
+        e = segment_failed(d, &s.id, "segment not staged");
+        segment_cipher_free(s.cipher);
+        return e;
+    }
     s.expected = size_hint;
     /* a disk that is too full says so before the body is read */
     if (size_hint > RESERVE_MIN && !reserve(&s)) {
-        enum err e = segment_failed(d, &s.id, "segment not reserved");
+        e = segment_failed(d, &s.id, "segment not reserved");
         segment_discard(&s);
         return e;
     }
-    if (d->direct && size_hint >= DIRECT_MIN && s.reserved)
+    /* direct writes go on while the next chunk is sealed into the same memory */
+    if (d->direct && size_hint >= DIRECT_MIN && s.reserved && !encrypted)
         s.direct = direct_set(s.fd, true);
     *out = s;
     return ERR_OK;
+}
+
+enum err segment_stage(struct segment_dir *d, uint64_t size_hint, struct segment_staged *out)
+{
+    return stage(d, size_hint, false, out);
+}
+
+enum err segment_stage_encrypted(struct segment_dir *d, uint64_t size_hint, struct segment_staged *out)
+{
+    return d->keys ? stage(d, size_hint, true, out) : ERR_NOT_IMPLEMENTED;
 }
 
 static void block_end(struct segment_staged *s)
@@ -362,7 +394,7 @@ enum err segment_write(struct segment_staged *s, const void *p, size_t n)
     return segment_write_hashed(s, p, n, NULL, 0);
 }
 
-enum err segment_write_hashed(struct segment_staged *s, const void *p, size_t n, struct hash *also, unsigned count)
+static enum err write_as_is(struct segment_staged *s, const void *p, size_t n, struct hash *also, unsigned count)
 {
     if (s->failed || s->fd < 0 || n > SEGMENT_SIZE_MAX - s->size)
         return ERR_IO;
@@ -377,6 +409,36 @@ enum err segment_write_hashed(struct segment_staged *s, const void *p, size_t n,
         s->queued = s->size;
     }
     return ERR_OK;
+}
+
+static enum err write_encrypted(struct segment_staged *s, const char *p, size_t n)
+{
+    enum err e = ERR_OK;
+    bool finished;
+
+    while (n && e == ERR_OK) {
+        if ((e = segment_cipher_take(s->cipher, &p, &n, &finished)) == ERR_OK && finished)
+            e = write_as_is(s, s->cipher->sealed, SEAL_CHUNK, NULL, 0);
+    }
+    s->failed |= e != ERR_OK;
+    return e;
+}
+
+enum err segment_write_hashed(struct segment_staged *s, const void *p, size_t n, struct hash *also, unsigned count)
+{
+    if (!s->cipher)
+        return write_as_is(s, p, n, also, count);
+    for (unsigned i = 0; i < count; i++)
+        hash_update(&also[i], p, n);
+    return write_encrypted(s, p, n);
+}
+
+static enum err encrypted_end(struct segment_staged *s)
+{
+    size_t n;
+    enum err e = segment_cipher_end(s->cipher, &n);
+
+    return e == ERR_OK && n ? write_as_is(s, s->cipher->sealed, n, NULL, 0) : e;
 }
 
 enum err segment_settle(struct segment_staged *s, unsigned *under_way, unsigned left)
@@ -398,6 +460,8 @@ static void staged_end(struct segment_staged *s)
         close(s->fd);
     s->fd = -1;
     hash_drop(&s->block);
+    segment_cipher_free(s->cipher);
+    s->cipher = NULL;
     free(s->blocks);
     s->blocks = NULL;
     s->block_count = s->block_cap = 0;
@@ -435,6 +499,8 @@ enum err segment_seal(struct segment_staged *s, struct str desc)
         e = desc.n > SEGMENT_DESC_MAX ? ERR_TOO_LARGE : ERR_IO;
         goto out;
     }
+    if (s->cipher && (e = encrypted_end(s)) != ERR_OK)
+        goto out;
     if (s->size % SEGMENT_BLOCK)
         block_end(s);
     if (s->reserved > s->size && ftruncate(s->fd, (off_t)s->size) != 0) {

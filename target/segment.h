@@ -38,6 +38,12 @@ static inline int segment_id_cmp(const struct segment_id *a, const struct segmen
 {
     return memcmp(a->b, b->b, SEGMENT_ID_LEN);
 }
+/* Whether the content is encrypted (segment_cipher.h): the highest bit of the nanoseconds, which they never need. */
+enum { SEGMENT_ID_ENCRYPTED_AT = 6, SEGMENT_ID_ENCRYPTED = 0x80 };
+static inline bool segment_id_encrypted(const struct segment_id *id)
+{
+    return id->b[SEGMENT_ID_ENCRYPTED_AT] & SEGMENT_ID_ENCRYPTED;
+}
 /* When it was made: Unix milliseconds. */
 uint64_t segment_id_ms(const struct segment_id *id);
 
@@ -55,6 +61,11 @@ uint64_t segment_dir_failures(const struct segment_dir *d);
 /* "segments/xx/<hex>", NUL-terminated. */
 void segment_path(const struct segment_id *id, char out[SEGMENT_PATH_MAX]);
 
+struct keyring;
+/* Master keys for encrypted content, which outlive `d`; NULL: there are none. Before anything is staged or read. */
+void segment_dir_set_keys(struct segment_dir *d, const struct keyring *keys);
+const struct keyring *segment_dir_keys(const struct segment_dir *d);
+
 /* For tests: from now on stages under names, as on file systems without O_TMPFILE. */
 void segment_dir_use_names(struct segment_dir *d);
 
@@ -67,11 +78,12 @@ struct segment_staged {
     bool failed; /* a write failed: it can only be discarded */
     bool direct; /* writes go around the page cache */
     struct direct_queue writes;
-    uint64_t size;     /* content so far */
-    uint64_t expected; /* content in all, 0 = unknown */
-    uint64_t reserved; /* the file's length, reserved at once; 0 = it grows with the content */
-    uint64_t queued;   /* content whose write-back was started */
-    uint64_t *blocks;  /* xxh3 of each finished block */
+    struct segment_cipher *cipher; /* NULL: the content is written as it is */
+    uint64_t size;                 /* content so far; of an encrypted one without what waits in its cipher */
+    uint64_t expected;             /* content in all, 0 = unknown */
+    uint64_t reserved;             /* the file's length, reserved at once; 0 = it grows with the content */
+    uint64_t queued;               /* content whose write-back was started */
+    uint64_t *blocks;              /* xxh3 of each finished block */
     size_t block_count, block_cap;
     struct hash block; /* of the unfinished block, if any */
 };
@@ -82,6 +94,8 @@ struct segment_staged {
 
 /* BLOCKING. Opens a new one under a new id. `size_hint`: content to come, room is reserved for it; 0 = unknown. */
 MUST_USE enum err segment_stage(struct segment_dir *d, uint64_t size_hint, struct segment_staged *out);
+/* The same for content that is encrypted on its way. ERR_NOT_IMPLEMENTED: there are no master keys. */
+MUST_USE enum err segment_stage_encrypted(struct segment_dir *d, uint64_t size_hint, struct segment_staged *out);
 /* BLOCKING. Appends. Large content given in aligned pieces (direct.h) may be under way on return: the bytes stay as they
  * are until segment_settle() says that they are written, and the calling thread settles all before another one goes
  * on. */
@@ -110,8 +124,9 @@ struct segment_footer {
     uint64_t size; /* of the content */
     uint64_t *blocks;
     size_t block_count;
+    const uint8_t *tags, *wrapped; /* of encrypted content (segment_cipher.h); NULL: it is not */
     struct str desc;
-    void *mem; /* holds blocks and desc */
+    void *mem; /* holds all of these */
 };
 /* BLOCKING. Reads and verifies the footer of an open segment. ERR_CORRUPT: truncated, damaged, or another segment's. */
 MUST_USE enum err segment_footer_read(struct segment_dir *d, int fd, const struct segment_id *id,

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "target/segment_cipher.h"
 
 enum err segment_failed(const struct segment_dir *d, const struct segment_id *id, const char *event)
 {
@@ -57,9 +58,9 @@ uint64_t segment_hash64(const struct digest *d)
     return be64toh(v);
 }
 
-/* ---- footer: block hashes, description, tail ---- */
+/* ---- footer: block hashes, of encrypted content tags and its wrapped key, description, tail ---- */
 
-enum { FORMAT_VERSION = 1, BLOCK_SHIFT = 20 };
+enum { FORMAT_PLAIN = 1, FORMAT_ENCRYPTED = 2, BLOCK_SHIFT = 20 };
 _Static_assert(SEGMENT_BLOCK == 1 << BLOCK_SHIFT, "the block size is stored as its logarithm");
 
 static const uint8_t magic[8] = "SLUICEsg";
@@ -82,6 +83,13 @@ static size_t blocks_in(uint64_t size)
     return (size_t)((size + SEGMENT_BLOCK - 1) / SEGMENT_BLOCK);
 }
 
+/* Bytes of a footer before its description. */
+static size_t head_bytes(uint64_t size, bool encrypted)
+{
+    return blocks_in(size) * sizeof(uint64_t) +
+           (encrypted ? (size_t)seal_chunks(size) * SEAL_TAG + KEYRING_WRAPPED : 0);
+}
+
 static uint64_t footer_check(struct str body, const struct tail *t)
 {
     struct digest d;
@@ -96,11 +104,11 @@ static uint64_t footer_check(struct str body, const struct tail *t)
 
 bool segment_footer_write(struct segment_staged *s, struct str desc)
 {
-    size_t hashes = s->block_count * sizeof(uint64_t), body = hashes + desc.n;
+    size_t head = head_bytes(s->size, s->cipher != NULL), body = head + desc.n;
     char *mem = mem_alloc(body + sizeof(struct tail));
     struct tail t = {.size = htobe64(s->size),
                      .desc_len = htobe32((uint32_t)desc.n),
-                     .version = htobe32(FORMAT_VERSION),
+                     .version = htobe32(s->cipher ? FORMAT_ENCRYPTED : FORMAT_PLAIN),
                      .block_shift = htobe32(BLOCK_SHIFT)};
     bool ok;
 
@@ -108,8 +116,13 @@ bool segment_footer_write(struct segment_staged *s, struct str desc)
         uint64_t be = htobe64(s->blocks[i]);
         memcpy(mem + i * sizeof(be), &be, sizeof(be));
     }
+    if (s->cipher) {
+        memcpy(mem + head - KEYRING_WRAPPED, s->cipher->wrapped, KEYRING_WRAPPED);
+        if (s->cipher->chunks)
+            memcpy(mem + s->block_count * sizeof(uint64_t), s->cipher->tags, (size_t)s->cipher->chunks * SEAL_TAG);
+    }
     if (desc.n)
-        memcpy(mem + hashes, desc.p, desc.n);
+        memcpy(mem + head, desc.p, desc.n);
     memcpy(t.id, s->id.b, SEGMENT_ID_LEN);
     t.check = htobe64(footer_check(str_n(mem, body), &t));
     memcpy(t.magic, magic, sizeof(magic));
@@ -143,15 +156,16 @@ static bool read_all(int fd, char *p, size_t n, uint64_t at)
 static const char *tail_wrong(const struct tail *t, const struct segment_id *id, uint64_t file_size)
 {
     uint64_t size = be64toh(t->size), desc = be32toh(t->desc_len);
+    uint32_t version = be32toh(t->version);
 
     if (memcmp(t->magic, magic, sizeof(magic)) != 0)
         return "no footer";
-    if (be32toh(t->version) != FORMAT_VERSION || be32toh(t->block_shift) != BLOCK_SHIFT)
+    if ((version != FORMAT_PLAIN && version != FORMAT_ENCRYPTED) || be32toh(t->block_shift) != BLOCK_SHIFT)
         return "unknown format";
     if (memcmp(t->id, id->b, SEGMENT_ID_LEN) != 0)
         return "footer of another segment";
     if (size > SEGMENT_SIZE_MAX || desc > SEGMENT_DESC_MAX ||
-        size + blocks_in(size) * sizeof(uint64_t) + desc + sizeof(*t) != file_size)
+        size + head_bytes(size, version == FORMAT_ENCRYPTED) + desc + sizeof(*t) != file_size)
         return "lengths";
     return NULL;
 }
@@ -173,10 +187,15 @@ enum err segment_footer_read(struct segment_dir *d, int fd, const struct segment
         return segment_corrupt(d, id, wrong);
     f.size = be64toh(t.size);
     f.block_count = blocks_in(f.size);
-    size_t hashes = f.block_count * sizeof(uint64_t), body = hashes + be32toh(t.desc_len);
+    bool encrypted = be32toh(t.version) == FORMAT_ENCRYPTED;
+    size_t head = head_bytes(f.size, encrypted), body = head + be32toh(t.desc_len);
     f.mem = mem_alloc(body);
     f.blocks = f.mem;
-    f.desc = str_n((char *)f.mem + hashes, body - hashes);
+    f.desc = str_n((char *)f.mem + head, body - head);
+    if (encrypted) {
+        f.tags = (const uint8_t *)(f.blocks + f.block_count);
+        f.wrapped = (const uint8_t *)f.mem + head - KEYRING_WRAPPED;
+    }
     if (!read_all(fd, f.mem, body, f.size)) {
         enum err e = errno ? segment_failed(d, id, "segment read failed") : segment_corrupt(d, id, "truncated");
         free(f.mem);

@@ -21,6 +21,7 @@ struct upload_find {
     /* found */
     enum hash_alg alg;
     enum checksum_type type;
+    bool encrypted; /* what it becomes */
     struct buf raw; /* the upload record */
 };
 bool upload_id_parse(struct str text, struct segment_id *out);

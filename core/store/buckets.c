@@ -40,6 +40,8 @@ static void record_encode(const struct bucket *b, struct buf *out)
     js_put_str(out, "redundancy", redundancy_text(b->id.redundancy, redundancy));
     if (b->id.versions)
         js_put_str(out, "versions", versions_texts[b->id.versions]);
+    if (b->id.encrypted)
+        js_put_str(out, "encryption", ENCRYPTION_S3);
     if (b->locks)
         js_put_str(out, "locks", STR("true"));
     if (b->props.n) {
@@ -110,12 +112,15 @@ enum err bucket_parse(struct arena *arena, struct str name, struct str value, st
                   (unsigned long long)format, log_quote(str_z(why)));
         return ERR_CORRUPT;
     }
-    *b = (struct bucket){
-        .id = {.uid = uid, .name = arena_str(arena, name), .redundancy = redundancy, .versions = versions},
-        .created_ns = (int64_t)created,
-        .locks = str_eq(text_of(d, STR("locks")), STR("true")),
-        .region = text_of(d, STR("region")),
-        .owner = text_of(d, STR("owner"))};
+    *b = (struct bucket){.id = {.uid = uid,
+                                .name = arena_str(arena, name),
+                                .redundancy = redundancy,
+                                .versions = versions,
+                                .encrypted = text_of(d, STR("encryption")).n > 0},
+                         .created_ns = (int64_t)created,
+                         .locks = str_eq(text_of(d, STR("locks")), STR("true")),
+                         .region = text_of(d, STR("region")),
+                         .owner = text_of(d, STR("owner"))};
     return props_decode(arena, doc_get(d, STR("props")), b);
 }
 

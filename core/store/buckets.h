@@ -2,7 +2,7 @@
  *
  * Shape    a table ordered by name under a reader lock, kept current by a meta watch; changes are compare-and-swaps in meta.
  *          Record: key "bucket/<name>", value {"format":1,"uid":"<hex>","created_ns":n,"region":"...","owner":"...",
- *          "redundancy":"ec=4+2","versions":"enabled","locks":"true","props":{...}}.
+ *          "redundancy":"ec=4+2","versions":"enabled","encryption":"AES256","locks":"true","props":{...}}.
  * Owns     struct bucket values are copies into the caller's arena.
  * Errors   ERR_NO_SUCH_BUCKET, ERR_BUCKET_OWNED, ERR_BUCKET_EXISTS, ERR_BUCKET_NOT_EMPTY, ERR_UNAVAILABLE.
  * Thread   shared by all loops; calls finish on their own loop.
@@ -81,6 +81,8 @@ struct bucket_set_props_req {
     bool set_versions; /* the record's `versions` and `locks`, too: as these */
     enum versions_mode versions;
     bool locks;
+    bool set_encrypted; /* the record's `encryption`, too: as this */
+    bool encrypted;
     /* p != NULL: only while the settings are these, as struct bucket had them, otherwise ERR_CONFLICT: for who made `change` of them */
     struct str only_if;
 };

@@ -60,6 +60,12 @@ static void merge(struct buf *b, const struct doc *old, const struct doc *change
     js_end_object(b);
 }
 
+static bool is_set(const struct bucket_set_props_req *req, struct str member)
+{
+    return (req->set_versions && (str_eq(member, STR("versions")) || str_eq(member, STR("locks")))) ||
+           (req->set_encrypted && str_eq(member, STR("encryption")));
+}
+
 /* Members of the record that this version doesn't know are kept. */
 static enum err change_record(struct props_op *p)
 {
@@ -74,12 +80,14 @@ static enum err change_record(struct props_op *p)
     buf_reset(&p->record);
     js_object(&p->record);
     for (const struct doc *d = root->first; d; d = d->next)
-        if (d != old && !(p->req->set_versions && (str_eq(d->key, STR("versions")) || str_eq(d->key, STR("locks")))))
+        if (d != old && !is_set(p->req, d->key))
             write_member(&p->record, d);
     if (p->req->set_versions) {
         js_put_str(&p->record, "versions", versions_text(p->req->versions));
         js_put_str(&p->record, "locks", p->req->locks ? STR("true") : STR(""));
     }
+    if (p->req->set_encrypted)
+        js_put_str(&p->record, "encryption", p->req->encrypted ? ENCRYPTION_S3 : STR(""));
     js_key(&p->record, STR("props"));
     merge(&p->record, old, p->change, p->req->replace);
     js_end_object(&p->record);

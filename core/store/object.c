@@ -262,3 +262,21 @@ bool upload_takes_checksum(enum hash_alg upload, enum hash_alg part)
 {
     return part == HASH_NONE || part == upload || upload == HASH_CRC64NVME;
 }
+
+bool object_is_encrypted(const struct object_info *info)
+{
+    return object_attr(info, ATTR_ENCRYPTION).n > 0;
+}
+
+void object_encrypt_as(struct arena *arena, const struct bucket_id *bucket, struct object_info *info)
+{
+    struct attr *attrs;
+
+    if (!bucket->encrypted || object_is_encrypted(info))
+        return;
+    attrs = arena_new(arena, (info->attr_count + 1) * sizeof(*attrs));
+    if (info->attr_count)
+        memcpy(attrs, info->attrs, info->attr_count * sizeof(*attrs));
+    attrs[info->attr_count++] = (struct attr){ATTR_ENCRYPTION, ENCRYPTION_S3};
+    info->attrs = attrs;
+}

@@ -41,6 +41,7 @@ struct bucket_id {
     struct str name;
     struct redundancy redundancy; /* never changes while the bucket lives */
     uint8_t versions;             /* enum versions_mode: see versions.h */
+    bool encrypted;               /* what is written to it is encrypted at rest, whether it asks for that or not */
     bool backend; /* a remote bucket is behind it: backend.h. Not on the wire: above the nodes' stores only */
     bool view;    /* it shows another bucket through ETLs. Not on the wire either */
 };
@@ -84,6 +85,14 @@ struct object_info {
         layout; /* not empty: the content is elsewhere, in slices (erasure.h); this record has none. <= LAYOUT_MAX */
     bool versioned; /* written with VERSIONS_ON: it has a version id of its own, others are "null" */
 };
+
+/* The kept header that says so of an object encrypted at rest, and what it says (S3 User Guide, "Using server-side encryption with Amazon S3
+ * managed keys"). */
+#define ATTR_ENCRYPTION STR("x-amz-server-side-encryption")
+#define ENCRYPTION_S3   STR("AES256")
+bool object_is_encrypted(const struct object_info *info);
+/* Of what is written to a bucket that encrypts everything: the attrs of `info`, in the arena, say so from now on. */
+void object_encrypt_as(struct arena *arena, const struct bucket_id *bucket, struct object_info *info);
 
 /* A copy whose strs live in `arena`. */
 void object_info_copy(struct arena *arena, struct object_info *out, const struct object_info *from);

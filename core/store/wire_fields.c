@@ -59,11 +59,12 @@ void wire_put_bucket(struct buf *b, const struct bucket_id *id)
 {
     char text[REDUNDANCY_TEXT_MAX];
 
-    pack_array(b, 4);
+    pack_array(b, 5);
     pack_uint(b, id->uid);
     wire_put_str(b, id->name);
     wire_put_str(b, id->redundancy.kind ? redundancy_text(id->redundancy, text) : STR_NONE);
     pack_uint(b, id->versions);
+    pack_uint(b, id->encrypted);
 }
 
 void wire_get_bucket(struct unpack *u, struct bucket_id *id)
@@ -82,6 +83,11 @@ void wire_get_bucket(struct unpack *u, struct bucket_id *id)
     id->versions = VERSIONS_OFF;
     if (extra) {
         id->versions = (uint8_t)unpack_uint(u, VERSIONS_SUSPENDED);
+        extra--;
+    }
+    id->encrypted = false;
+    if (extra) {
+        id->encrypted = unpack_uint(u, 1);
         extra--;
     }
     wire_close(u, extra);

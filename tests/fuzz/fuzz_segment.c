@@ -41,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size && write(fd, data, size) != (ssize_t)size)
         abort();
     if (segment_footer_read(dir, fd, &id, &f) == ERR_OK) {
-        assert(f.size + f.block_count * 8 + f.desc.n + 64 == size);
+        assert((const uint8_t *)f.desc.p >= (const uint8_t *)(f.blocks + f.block_count));
+        assert(f.size + (uint64_t)(f.desc.p - (const char *)f.mem) + f.desc.n + 64 == size);
         (void)!segment_verify(dir, fd, &f, 0, f.size, NULL);
         segment_footer_release(&f);
     }

@@ -26,7 +26,7 @@ allowed()
 owners='
 ^h2o                 core/base/loop\.c
 ^picohttpparser      nobody
-^openssl/            core/base/hash\.[ch]|core/base/vault\.c|core/base/token\.c|core/http/tls\.c|s3api/sse\.c|tests/unit/base/test_token\.c|tests/unit/http/(test_tls|cert)\.c
+^openssl/            core/base/hash\.[ch]|core/base/(seal|vault)\.c|core/base/token\.c|core/http/tls\.c|s3api/sse\.c|tests/unit/base/test_token\.c|tests/unit/http/(test_tls|cert)\.c
 ^rocksdb/            core/base/kv\.c
 ^yaml\.h             core/base/doc\.c
 ^jansson\.h          core/base/json\.c

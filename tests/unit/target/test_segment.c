@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/hash.h"
-#include "target/segment.h"
+#include "target/segment_cipher.h"
 #include "target_dir.h"
 
 /* ---- calls of segment.c that can be made to fail (linked with --wrap) ---- */
@@ -153,6 +153,109 @@ static enum err verify(struct fixture *f, const struct segment_id *id, uint64_t 
     segment_footer_release(&ft);
     close(fd);
     return e;
+}
+
+/* ---- encrypted content ---- */
+
+static const struct keyring *keys_of(struct fixture *f, const char *text)
+{
+    static struct keyring rings[4];
+    static unsigned next;
+    struct keyring *k = &rings[next++ % 4];
+    char why[KEYRING_WHY_MAX];
+
+    assert_int_equal(keyring_parse(str_z(text), k, why), ERR_OK);
+    segment_dir_set_keys(f->dir, k);
+    return k;
+}
+
+static struct segment_id put_encrypted(struct segment_dir *d, const char *p, size_t n)
+{
+    struct segment_staged s;
+    struct digest made, want;
+    struct hash md5;
+
+    hash_init(&md5, HASH_MD5);
+    assert_int_equal(segment_stage_encrypted(d, n, &s), ERR_OK);
+    assert_true(segment_id_encrypted(&s.id));
+    for (size_t at = 0, step; at < n; at += step) {
+        step = at % 7 ? 300001 : 70003;
+        if (step > n - at)
+            step = n - at;
+        assert_int_equal(segment_write_hashed(&s, p + at, step, &md5, 1), ERR_OK);
+    }
+    assert_int_equal(segment_seal(&s, STR("told")), ERR_OK);
+    assert_int_equal(s.size, n);
+    hash_final(&md5, &made);
+    hash_of(HASH_MD5, str_n(p, n), &want); /* of the content, not of what is written */
+    assert_true(digest_eq(&made, &want));
+    return s.id;
+}
+
+static enum err opened(struct fixture *f, const struct segment_id *id, char *out, size_t n)
+{
+    struct segment_footer ft;
+    uint8_t key[SEAL_KEY];
+    enum err e;
+    int fd;
+
+    assert_int_equal(segment_open(f->dir, id, &fd), ERR_OK);
+    assert_int_equal(segment_footer_read(f->dir, fd, id, &ft), ERR_OK);
+    assert_int_equal(ft.size, n);
+    assert_true(str_eq(ft.desc, STR("told")));
+    assert_non_null(ft.tags);
+    assert_int_equal(pread(fd, out, n, 0), (ssize_t)n);
+    if ((e = segment_cipher_key(f->dir, &ft, key)) == ERR_OK)
+        e = segment_cipher_open(f->dir, &ft, key, 0, out, n);
+    segment_footer_release(&ft);
+    close(fd);
+    return e;
+}
+
+static void encrypted_content_comes_back(void **state)
+{
+    static const size_t sizes[] = {1,          SEAL_CHUNK - 1,    SEAL_CHUNK,        SEAL_CHUNK + 1,
+                                   100 * 1000, SEGMENT_BLOCK - 1, SEGMENT_BLOCK + 1, 3 * SEGMENT_BLOCK + 5};
+    enum { MAX = 3 * SEGMENT_BLOCK + 5 };
+    struct fixture *f = *state;
+    char *plain = mem_alloc(MAX), *got = mem_alloc(MAX);
+    struct segment_staged s;
+
+    assert_int_equal(segment_stage_encrypted(f->dir, 0, &s), ERR_NOT_IMPLEMENTED); /* no keys */
+    keys_of(f, "a-master-key-that-is-long-enough-1");
+    for (size_t i = 0; i < MAX; i++)
+        plain[i] = (char)(i * 31 + i / 1000);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct segment_id id = put_encrypted(f->dir, plain, sizes[i]);
+        assert_int_equal(verify(f, &id, 0, sizes[i], NULL), ERR_OK);
+        assert_int_equal(opened(f, &id, got, sizes[i]), ERR_OK);
+        assert_memory_equal(got, plain, sizes[i]);
+    }
+    free(plain);
+    free(got);
+}
+
+static void encrypted_content_wants_its_key(void **state)
+{
+    struct fixture *f = *state;
+    char *plain = calloc(200, 1000), *got = mem_alloc(200 * 1000);
+    struct segment_id id, other;
+
+    keys_of(f, "a-master-key-that-is-long-enough-1");
+    id = put_encrypted(f->dir, plain, 200 * 1000);
+    other = put_encrypted(f->dir, plain, 200 * 1000);
+    assert_false(segment_id_cmp(&id, &other) == 0);
+    keys_of(f, "a-master-key-that-is-long-enough-2\na-master-key-that-is-long-enough-1");
+    assert_int_equal(opened(f, &id, got, 200 * 1000), ERR_OK);
+    keys_of(f, "a-master-key-that-is-long-enough-2");
+    assert_int_equal(opened(f, &id, got, 200 * 1000), ERR_IO);
+    keys_of(f, "a-master-key-that-is-long-enough-1");
+    flip(f, &id, 150 * 1000);
+    assert_int_equal(opened(f, &id, got, 200 * 1000), ERR_CORRUPT);
+    segment_dir_set_keys(f->dir, NULL);
+    assert_int_equal(opened(f, &other, got, 200 * 1000), ERR_IO);
+    free(plain);
+    free(got);
 }
 
 static void sealed_content_comes_back_with_footer(void **state)
@@ -507,6 +610,8 @@ int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     static const struct CMUnitTest tests[] = {
+        CASE(encrypted_content_comes_back),
+        CASE(encrypted_content_wants_its_key),
         CASE(sealed_content_comes_back_with_footer),
         CASE(without_tmpfile_a_named_file_is_staged),
         CASE(discarded_leaves_nothing),
