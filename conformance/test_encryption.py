@@ -134,6 +134,28 @@ def test_members_of_archives(s3, encrypted):
     assert read(s3, encrypted, "a.tar") == content(3049)
 
 
+def test_replicas(s3, request):
+    if not request.config.getoption("--cluster"):
+        pytest.skip("one machine keeps no replicas")
+    name = new_bucket_name()
+    s3.meta.events.register("before-call.s3.CreateBucket", lambda params, **kw: params["headers"].update({"x-sluice-redundancy": "replicas=2"}))
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=RULES)
+    for i in range(6):
+        s3.put_object(Bucket=name, Key=f"k{i}", Body=content(100_000 + i))
+        s3.copy_object(Bucket=name, Key=f"c{i}", CopySource=f"{name}/k{i}")
+    up = s3.create_multipart_upload(Bucket=name, Key="parts")["UploadId"]
+    etag = s3.upload_part(Bucket=name, Key="parts", UploadId=up, PartNumber=1, Body=content(6 * MIB))["ETag"]
+    s3.complete_multipart_upload(Bucket=name, Key="parts", UploadId=up, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    for _ in range(3):  # whichever of the two is asked
+        assert all(read(s3, name, f"{p}{i}") == content(100_000 + i) for i in range(6) for p in "kc")
+        assert read(s3, name, "parts") == content(6 * MIB)
+    assert s3.head_object(Bucket=name, Key="c3")["ServerSideEncryption"] == "AES256"
+    for o in s3.list_objects_v2(Bucket=name)["Contents"]:
+        s3.delete_object(Bucket=name, Key=o["Key"])
+    s3.delete_bucket(Bucket=name)
+
+
 def test_refusals(s3, bucket):
     for kw in ({"ServerSideEncryption": "aws:kms"}, {"ServerSideEncryption": "aws:kms:dsse"}, {"ServerSideEncryption": "AES256", "SSEKMSKeyId": "k"},
                {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}):

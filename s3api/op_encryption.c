@@ -1,5 +1,6 @@
 /* GetBucketEncryption, PutBucketEncryption, DeleteBucketEncryption: kept in the bucket's record, because every write goes by it. */
 #include "s3api/encryption.h"
+#include "s3api/heard.h"
 #include "s3api/request.h"
 
 step_fn get_bucket_encryption, put_bucket_encryption, delete_bucket_encryption; /* routes.def */
@@ -11,9 +12,10 @@ struct encryption_op {
     struct s3_xml_res xml;
     struct bucket_set_props_req req;
     struct bucket_set_props_res res;
+    struct heard heard;
 };
 
-static step_fn encryption_parse;
+static step_fn encryption_parse, encryption_written;
 
 #define ROOT STR("ServerSideEncryptionConfiguration")
 #define BY   STR("ApplyServerSideEncryptionByDefault")
@@ -73,8 +75,17 @@ static enum step_next encryption_set(struct s3_request *r, struct encryption_op 
 {
     s->req = (struct bucket_set_props_req){
         .arena = r->arena, .name = r->bucket_name, .change = STR("{}"), .set_encrypted = true, .encrypted = on};
-    buckets_set_props(r->env->buckets, &s->req, &s->res, op_call(&r->op, reply_send));
+    buckets_set_props(r->env->buckets, &s->req, &s->res, op_call(&r->op, encryption_written));
     return STEP_WAIT;
+}
+
+/* What comes through a gateway that doesn't know yet would be kept as it is. */
+static enum step_next encryption_written(struct op *op)
+{
+    struct s3_request *r = S3(op);
+    struct encryption_op *s = r->state;
+
+    return heard_then(r, &s->heard, reply_send);
 }
 
 static enum step_next encryption_parse(struct op *op)

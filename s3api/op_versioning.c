@@ -1,18 +1,17 @@
 /* GetBucketVersioning and PutBucketVersioning: kept in the bucket's record, because every write goes by it. */
-#include "base/loop.h"
+#include "s3api/heard.h"
 #include "s3api/request.h"
 
 step_fn get_bucket_versioning, put_bucket_versioning; /* routes.def */
 
-enum { DOCUMENT_MAX = 4096, OTHERS_HEAR_MS = 1000 };
+enum { DOCUMENT_MAX = 4096 };
 
 struct versioning_op {
     struct s3_read_req read;
     struct s3_xml_res xml;
     struct bucket_set_props_req req;
     struct bucket_set_props_res res;
-    struct timer timer;
-    struct call *timed;
+    struct heard heard;
 };
 
 static step_fn versioning_parse, versioning_set;
@@ -82,22 +81,11 @@ static enum step_next versioning_parse(struct op *op)
     return STEP_WAIT;
 }
 
-/* ---- other gateways hear of it a moment later: a write through one that doesn't know yet would replace what should be kept ---- */
-
-static void on_timer(struct timer *t)
-{
-    call_finish(CONTAINER(t, struct versioning_op, timer)->timed, ERR_OK);
-}
-
+/* A write through a gateway that doesn't know yet would replace what should be kept. */
 static enum step_next versioning_set(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct versioning_op *v = r->state;
 
-    if (!buckets_shared(r->env->buckets))
-        return op_go(op, reply_send);
-    v->timed = op_call(op, reply_send);
-    v->timer.fn = on_timer;
-    timer_set(op->loop, &v->timer, OTHERS_HEAR_MS);
-    return STEP_WAIT;
+    return heard_then(r, &v->heard, reply_send);
 }

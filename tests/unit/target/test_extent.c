@@ -1,6 +1,7 @@
 #include "unit.h"
 
 #include "base/hash.h"
+#include "base/keyring.h"
 #include "target/extent.h"
 #include "target_dir.h"
 
@@ -25,18 +26,20 @@ static void path_of(struct fixture *f, const struct segment_id *id, char out[600
     snprintf(out, 600, "%s/%s", f->tmp.path, rel);
 }
 
-static struct segment_id put(struct fixture *f, const char *p, size_t n)
+static struct segment_id put(struct fixture *f, const char *p, size_t n, bool encrypted)
 {
     struct segment_staged s;
 
-    assert_int_equal(segment_stage(f->dir, 0, &s), ERR_OK);
+    assert_int_equal((encrypted ? segment_stage_encrypted : segment_stage)(f->dir, 0, &s), ERR_OK);
     assert_int_equal(segment_write(&s, p, n), ERR_OK);
     assert_int_equal(segment_seal(&s, STR("desc")), ERR_OK);
     return s.id;
 }
 
-static int setup(void **state)
+static int setup_some(void **state, unsigned encrypted)
 {
+    static struct keyring keys;
+    char why[KEYRING_WHY_MAX];
     /* size of the segment, offset and length of the extent in it */
     static const struct {
         size_t size, offset, len;
@@ -47,6 +50,8 @@ static int setup(void **state)
     hash_setup();
     test_dir_make(&f->tmp);
     assert_int_equal(segment_dir_open(str_z(f->tmp.path), true, &f->dir), ERR_OK);
+    assert_int_equal(keyring_parse(STR("a-master-key-that-is-long-enough-1"), &keys, why), ERR_OK);
+    segment_dir_set_keys(f->dir, &keys);
     f->loop = loop_new();
     loop_adopt(f->loop);
     f->io = offload_new("io", 2, 64);
@@ -54,13 +59,24 @@ static int setup(void **state)
     f->all = mem_alloc(16 << 20);
     for (int i = 0; i < SEGMENTS; i++) {
         char *p = test_content(rows[i].size, (uint64_t)i + 1);
-        f->list[i] = (struct extent){put(f, p, rows[i].size), rows[i].offset, rows[i].len};
+        f->list[i] = (struct extent){put(f, p, rows[i].size, encrypted & 1u << i), rows[i].offset, rows[i].len};
         memcpy(f->all + f->size, p + rows[i].offset, rows[i].len);
         f->size += rows[i].len;
         free(p);
     }
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_some(state, 0);
+}
+
+/* Plain and encrypted content of one object: a spliced one may have both. */
+static int setup_mixed(void **state)
+{
+    return setup_some(state, 1u << 0 | 1u << 1 | 1u << 4);
 }
 
 static int teardown(void **state)
@@ -111,6 +127,16 @@ static enum err read_some(struct fixture *f, struct source *s, void *buf, size_t
     return wait_for(f, &c);
 }
 
+static void take(const struct span *span, char *out, uint64_t n)
+{
+    if (span->kind == SPAN_MEMORY) {
+        memcpy(out, span->p, n);
+        return;
+    }
+    assert_int_equal(span->kind, SPAN_FILE);
+    assert_int_equal(pread(span->fd, out, n, (off_t)span->offset), (ssize_t)n);
+}
+
 /* Takes everything through peek and consume in steps of at most `step`; *waits counts SPAN_WAIT. */
 static enum err drain_by_peek(struct fixture *f, struct source *s, char *out, uint64_t step, uint64_t *got, int *waits)
 {
@@ -129,10 +155,9 @@ static enum err drain_by_peek(struct fixture *f, struct source *s, char *out, ui
                 return e;
             continue;
         }
-        assert_int_equal(span.kind, SPAN_FILE);
         assert_true(span.len > 0 && span.len <= 2 << 20);
         uint64_t n = span.len < step ? span.len : step;
-        assert_int_equal(pread(span.fd, out + *got, n, (off_t)span.offset), (ssize_t)n);
+        take(&span, out + *got, n);
         *got += n;
         source_consume(s, n);
     }
@@ -205,6 +230,33 @@ static void any_part_comes_out_either_way(void **state)
     free(out);
 }
 
+static void damage_is_never_told(void **state)
+{
+    struct fixture *f = *state;
+    struct source *s;
+    char path[600], *out = mem_alloc(16 << 20), byte;
+    uint64_t got;
+    int fd;
+
+    path_of(f, &f->list[0].id, path);
+    assert_true((fd = open(path, O_RDWR)) >= 0);
+    assert_int_equal(pread(fd, &byte, 1, 4000000), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, 4000000), 1);
+    close(fd);
+    s = extent_source_new(&f->env, f->dir, f->list, SEGMENTS, 0, f->size);
+    assert_int_equal(drain_by_read(f, s, out, 300000, &got), ERR_CORRUPT);
+    assert_true(got <= 4000000 / (64 << 10) * (64 << 10));
+    assert_memory_equal(out, f->all, got);
+    assert_int_equal(prepare(f, s), ERR_CORRUPT); /* stays so */
+    source_close(s);
+    s = extent_source_new(&f->env, f->dir, f->list, SEGMENTS, 4000000 / (64 << 10) * (64 << 10) + (64 << 10), 300000);
+    assert_int_equal(drain_by_read(f, s, out, 300000, &got), ERR_OK);
+    assert_int_equal(got, 300000);
+    source_close(s);
+    free(out);
+}
+
 static void peek_and_read_can_be_mixed(void **state)
 {
     struct fixture *f = *state;
@@ -223,7 +275,7 @@ static void peek_and_read_can_be_mixed(void **state)
             got += n;
         } else {
             n = span.len > 60000 ? 60000 : (size_t)span.len;
-            assert_int_equal(pread(span.fd, out + got, n, (off_t)span.offset), (ssize_t)n);
+            take(&span, out + got, n);
             source_consume(s, n);
             got += n;
         }
@@ -394,7 +446,7 @@ static void cache_is_bounded_and_drops_the_oldest(void **state)
     int fds;
 
     for (int i = 0; i < N; i++)
-        ids[i] = put(f, "abc", 3);
+        ids[i] = put(f, "abc", 3, false);
     fds = test_open_fds();
     for (int i = 0; i < N; i++) {
         assert_int_equal(extent_cache_open(c, f->dir, &ids[i], &file), ERR_OK);
@@ -425,7 +477,7 @@ static void cache_is_bounded_and_drops_the_oldest(void **state)
 static void unlinked_while_opening_is_not_kept(void **state)
 {
     struct fixture *f = *state;
-    struct segment_id id = put(f, "abc", 3);
+    struct segment_id id = put(f, "abc", 3, false);
     char path[600], other[640];
     struct extent_file *file;
 
@@ -443,10 +495,14 @@ static void unlinked_while_opening_is_not_kept(void **state)
 
 int main(void)
 {
-#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define MIXED(fn) cmocka_unit_test_setup_teardown(fn, setup_mixed, teardown)
+#define CASE(fn)  cmocka_unit_test_setup_teardown(fn, setup, teardown)
     static const struct CMUnitTest tests[] = {
         CASE(any_part_comes_out_either_way),
         CASE(peek_and_read_can_be_mixed),
+        MIXED(any_part_comes_out_either_way),
+        MIXED(peek_and_read_can_be_mixed),
+        MIXED(damage_is_never_told),
         CASE(warm_segment_needs_no_pool),
         CASE(damage_is_never_shown_when_verifying),
         CASE(missing_segment_is_not_found_first_and_corrupt_later),
