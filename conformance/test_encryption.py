@@ -1,5 +1,6 @@
 """Encryption at rest (docs/encryption.md): nothing of what is written is on disk as it was, and every way to read it gives it back."""
 
+import contextlib
 import io
 import os
 import subprocess
@@ -11,6 +12,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+import cluster as cl
 from conftest import new_bucket_name
 from server import ACCESS_KEY, ENCRYPTION_KEY, SECRET_KEY, Server, binary
 
@@ -18,8 +20,6 @@ SSE = {"ServerSideEncryption": "AES256"}
 RULES = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}]}
 SECRET = b"never-on-disk-in-plaintext-"
 MIB = 1 << 20
-EC = os.environ.get("SLUICE_REDUNDANCY", "").startswith("ec=")
-pytestmark = pytest.mark.skipif(EC, reason="buckets with slices refuse encryption")
 
 
 def content(n):
@@ -156,6 +156,34 @@ def test_replicas(s3, request):
     s3.delete_bucket(Bucket=name)
 
 
+@pytest.mark.parametrize("redundancy", ["none", "replicas=2", "ec=2+1"])
+def test_nothing_is_on_disks_of_a_cluster_as_it_was(request, redundancy):
+    if not request.config.getoption("--cluster"):
+        pytest.skip("needs --cluster")
+    with contextlib.ExitStack() as end:
+        server = cl.ClusterServer()
+        end.callback(server.stop)
+        server.start()
+        s3 = client(server)
+        s3.meta.events.register("before-call.s3.CreateBucket", lambda params, **kw: params["headers"].update({"x-sluice-redundancy": redundancy}))
+        for name in ("by-bucket", "by-header"):
+            s3.create_bucket(Bucket=name)
+        s3.put_bucket_encryption(Bucket="by-bucket", ServerSideEncryptionConfiguration=RULES)
+        for name, kw in (("by-bucket", {}), ("by-header", SSE)):
+            for n in (100, 300_000, 6 * MIB):
+                s3.put_object(Bucket=name, Key=f"k{n}", Body=content(n), **kw)
+            s3.copy_object(Bucket=name, Key="copy", CopySource=f"{name}/k300000", **kw)
+            up = s3.create_multipart_upload(Bucket=name, Key="parts", **kw)["UploadId"]
+            etag = s3.upload_part(Bucket=name, Key="parts", UploadId=up, PartNumber=1, Body=content(6 * MIB))["ETag"]
+            s3.complete_multipart_upload(Bucket=name, Key="parts", UploadId=up, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+            assert all(read(s3, name, f"k{n}") == content(n) for n in (100, 300_000, 6 * MIB))
+            assert read(s3, name, "copy") == content(300_000) and read(s3, name, "parts") == content(6 * MIB)
+            assert read(s3, name, "parts", Range="bytes=3000000-3099999") == content(6 * MIB)[3_000_000:3_100_000]
+        disks = server.data
+        assert sum(len(list(d.glob("segments/*/*"))) for d in disks) >= 10
+        assert [f for d in disks for f in plain_files(d)] == []
+
+
 def test_refusals(s3, bucket):
     for kw in ({"ServerSideEncryption": "aws:kms"}, {"ServerSideEncryption": "aws:kms:dsse"}, {"ServerSideEncryption": "AES256", "SSEKMSKeyId": "k"},
                {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}):
@@ -177,9 +205,13 @@ def client(server):
 
 
 def on_disk(server):
-    """Files below the data directory that hold the plaintext."""
+    return plain_files(server.data[0])
+
+
+def plain_files(directory):
+    """Files below a data directory that hold the plaintext."""
     found = []
-    for d, _, names in os.walk(server.data[0]):
+    for d, _, names in os.walk(directory):
         for name in names:
             if not os.path.isfile(os.path.join(d, name)):
                 continue
@@ -310,11 +342,12 @@ def test_bad_key_files_are_named(tmp_path, text):
     file = tmp_path / "keys"
     file.write_text(text)
     file.chmod(0o600)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("SLUICE_")}
     out = subprocess.run([str(binary()), "serve", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "d"), "--encryption-key-file", str(file)],
-                         capture_output=True, text=True, timeout=60)
+                         capture_output=True, text=True, timeout=60, env=env)
     assert out.returncode != 0 and "encryption.key_file" in out.stderr
     both = subprocess.run([str(binary()), "serve", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "d"), "--encryption-key-file", str(file), "--encryption-key", ENCRYPTION_KEY],
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=60, env=env)
     assert both.returncode != 0 and "only one of them" in both.stderr
 
 
@@ -334,8 +367,5 @@ def test_mirrored_content(own, tmp_path):
     assert read(s3, "mirrored-1", "parts") == read(s3, "mirrored-1", "copy") == content(6 * MIB)
     server.stop()
     for disk in server.data:
-        files = [os.path.join(d, n) for d, _, names in os.walk(disk) for n in names if os.path.isfile(os.path.join(d, n))]
-        assert len([f for f in files if "/segments/" in f]) >= 3
-        for f in files:
-            with open(f, "rb") as opened:
-                assert SECRET * 2 not in opened.read(), f
+        assert len(list(disk.glob("segments/*/*"))) >= 3
+        assert plain_files(disk) == []

@@ -6,9 +6,6 @@ enum err encryption_fits(struct s3_request *r)
         return reply_error(r, ERR_NOT_IMPLEMENTED,
                            "This server has no keys for encryption (encryption.key_file): "
                            "x-amz-server-side-encryption is not implemented.");
-    if (r->bucket.id.redundancy.kind == REDUNDANCY_EC)
-        return reply_error(r, ERR_NOT_IMPLEMENTED,
-                           "x-amz-server-side-encryption is not implemented for buckets with slices (ec=D+P).");
     if (r->bucket.id.backend || r->bucket.id.view)
         return reply_error(r, ERR_NOT_IMPLEMENTED,
                            "x-amz-server-side-encryption is not implemented for buckets that show what is elsewhere.");

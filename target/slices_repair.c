@@ -76,6 +76,7 @@ static enum step_next repair_asked(struct op *op)
         return op_go(op, repair_end);
     if (!r->version.env)
         return op_fail(op, ERR_NOT_IMPLEMENTED);
+    r->version.shadow.encrypted = object_is_encrypted(&r->head.info);
     r->rebuild = (struct slice_rebuild){.version = &r->version,
                                         .arena = r->req->arena,
                                         .wanted = r->name.slice,

@@ -107,10 +107,20 @@ static enum step_next settle_look(struct op *op)
     return STEP_WAIT;
 }
 
+/* What is made anew is encrypted if the others are. */
+static bool is_encrypted(const struct settling *s)
+{
+    for (unsigned i = 0; i < version_slices(&s->version); i++)
+        if (object_is_encrypted(&s->now[i].res.info) || object_is_encrypted(&s->before[i].res.info))
+            return true;
+    return false;
+}
+
 static enum step_next settle_looked(struct op *op)
 {
     struct settling *s = OP(op, struct settling);
 
+    s->version.shadow.encrypted = is_encrypted(s);
     return op_go(op, s->req->verify ? settle_verify : settle_place);
 }
 

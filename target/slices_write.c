@@ -259,6 +259,7 @@ void slices_write(const struct slices_env *env, const struct slices_write_req *r
     w = NEW(struct writing);
     w->version =
         (struct version){.env = env, .bucket = req->bucket, .shadow = slices_bucket(req->bucket), .key = req->key};
+    w->version.shadow.encrypted = object_is_encrypted(req->visit->info);
     erasure_layout(&w->version.layout, req->bucket.redundancy, size);
     random_bytes(&w->version.id, sizeof(w->version.id));
     (void)erasure_put(w->layout, &w->version.layout, w->version.id);
