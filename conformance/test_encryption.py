@@ -111,6 +111,12 @@ def test_copies(s3, bucket):
 
 
 def test_appends_renames_versions(s3, encrypted, http_endpoint):
+    s3.put_object(Bucket=encrypted, Key="small", Body=content(100))
+    s3.put_object(Bucket=encrypted, Key="small", Body=content(50), WriteOffsetBytes=100)
+    assert read(s3, encrypted, "small") == content(100) + content(50)
+    s3.copy_object(Bucket=encrypted, Key="copy", CopySource=f"{encrypted}/small")
+    s3.delete_object(Bucket=encrypted, Key="small")
+    assert read(s3, encrypted, "copy", Range="bytes=99-101") == (content(100) + content(50))[99:102]
     s3.put_object(Bucket=encrypted, Key="k", Body=content(100_000))
     s3.put_object(Bucket=encrypted, Key="k", Body=content(70_000), WriteOffsetBytes=100_000)
     s3.put_object(Bucket=encrypted, Key="k", Body=b"end", WriteOffsetBytes=170_000)
@@ -287,6 +293,7 @@ def test_keys_are_replaced_and_missed(own, tmp_path):
     s3 = client(server)
     s3.create_bucket(Bucket="open-1")
     s3.put_object(Bucket="open-1", Key="old", Body=content(100_000), **SSE)
+    s3.put_object(Bucket="open-1", Key="small", Body=content(200), **SSE)
     server.stop()
     keys("# since today", new, old)
     server.start()
@@ -299,12 +306,14 @@ def test_keys_are_replaced_and_missed(own, tmp_path):
     s3 = client(server)
     assert read(s3, "open-1", "new") == content(100)
     assert error(s3.get_object, Bucket="open-1", Key="old")[1] == 500
+    assert error(s3.get_object, Bucket="open-1", Key="small")[1] == 500
     assert "encryption.key_file doesn't hold" in server.log_path.read_text()
     assert s3.head_object(Bucket="open-1", Key="old")["ContentLength"] == 100_000
     server.stop()
     keys(new, old)
     server.start()
     assert read(client(server), "open-1", "old") == content(100_000)
+    assert read(client(server), "open-1", "small") == content(200)
 
 
 def test_a_server_without_keys(own):

@@ -68,6 +68,10 @@ void lookup_run(struct lookup *u, struct call *call);
 void lookup_check(struct lookup *u, const struct hot *known, struct call *call);
 
 /* Reads a part of what `h` (with its body) says. With a layout: nothing. */
+/* What is kept in the index of a body that came into memory, for the record: its id and kind, and the bytes, encrypted if the body is to be. They live in
+ * the arena or in `in`. */
+MUST_USE enum err local_keep_inline(struct mountpath *m, const struct ingest *in, struct arena *arena, struct record *r,
+                                    struct str *bytes);
 MUST_USE enum err local_source(struct local *l, struct mountpath *m, struct hot *h, uint64_t offset, uint64_t len,
                                struct source **out);
 

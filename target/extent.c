@@ -131,7 +131,7 @@ static enum err open_chunks(struct work *w)
     uint64_t wanted = (w->extent_end - w->offset + SEAL_CHUNK - 1) / SEAL_CHUNK * SEAL_CHUNK, left;
     size_t len;
 
-    if (e == ERR_OK && (!footer->tags || w->offset >= footer->size))
+    if (e == ERR_OK && (!footer->tags || w->extent_end > footer->size))
         e = segment_corrupt(w->dir, &w->id, "not what its record says");
     if (e != ERR_OK || (e = segment_cipher_key(w->dir, footer, key)) != ERR_OK)
         return e;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "target/segment_cipher.h"
 
 /* ---- reference counts ---- */
 
@@ -113,8 +114,9 @@ static void check_inline(struct fsck *f, const char *name, const struct record *
     f->inline_shares += is_share(f, &r->body);
     if (e != ERR_OK)
         fsck_damage(f, "%s: its bytes are missing in the index: %s", name, err_name(e));
-    else if (v.bytes.n != r->info.size)
-        fsck_damage(f, "%s: %zu bytes instead of %llu", name, v.bytes.n, (unsigned long long)r->info.size);
+    else if (v.bytes.n != inline_cipher_kept(&r->body, r->info.size))
+        fsck_damage(f, "%s: %zu bytes instead of %llu", name, v.bytes.n,
+                    (unsigned long long)inline_cipher_kept(&r->body, r->info.size));
     kv_value_release(&v);
 }
 

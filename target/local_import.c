@@ -120,7 +120,7 @@ static enum step_next import_ingest(struct op *op)
         in->check->also |= 1u << in->check->checksum;
     in->check->checksum = piece.checksum.alg;
     in->encrypt = object_is_encrypted(&i->req->info);
-    in->inline_max = parts || in->encrypt ? 0 : i->local->conf.inline_max;
+    in->inline_max = parts ? 0 : i->local->conf.inline_max;
     in->size_max = piece.size;
     ingest_run(in, op_call(op, import_ingested));
     return STEP_WAIT;
@@ -154,19 +154,19 @@ static enum err make_single(struct import_op *i, struct sealing *s)
     struct record r = {.info = i->req->info};
     struct description d = {.kind = DESCRIBES_OBJECT, .bucket = i->req->bucket, .key = i->req->key};
     struct buf raw = BUF_INIT(RECORD_MAX);
-    enum err e;
+    struct str bytes = STR_NONE;
+    enum err e = ERR_OK;
 
     if (in->staged.fd >= 0) {
         r.kind = BODY_SEGMENT;
         r.body = in->staged.id;
     } else if (in->size) {
-        r.kind = BODY_INLINE;
-        segment_id_new(&r.body);
+        e = local_keep_inline(i->mountpath, in, i->req->arena, &r, &bytes);
     }
-    e = record_encode(&raw, &r);
     if (e == ERR_OK)
-        e = hot_new(index_key_str(&i->key), buf_str(&raw), r.kind == BODY_INLINE ? in->inline_bytes : STR_NONE,
-                    &i->hot);
+        e = record_encode(&raw, &r);
+    if (e == ERR_OK)
+        e = hot_new(index_key_str(&i->key), buf_str(&raw), bytes, &i->hot);
     if (e == ERR_OK && s) {
         d.record = i->hot->raw;
         e = sealing_describe(s, &d);

@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
+#include "target/segment_cipher.h"
 
 /* ---- head: what a record says ---- */
 
@@ -180,6 +182,40 @@ static struct source *manifest_source(struct mountpath *m, const struct extents_
     return s;
 }
 
+enum err local_keep_inline(struct mountpath *m, const struct ingest *in, struct arena *arena, struct record *r,
+                           struct str *bytes)
+{
+    char *kept;
+
+    r->kind = BODY_INLINE;
+    segment_id_new(&r->body);
+    *bytes = in->inline_bytes;
+    if (!in->encrypt)
+        return ERR_OK;
+    kept = arena_alloc(arena, in->inline_bytes.n + INLINE_CIPHER_EXTRA);
+    *bytes = str_n(kept, in->inline_bytes.n + INLINE_CIPHER_EXTRA);
+    return inline_cipher_close(m->segments, &r->body, in->inline_bytes, kept);
+}
+
+static enum err inline_source(struct mountpath *m, struct hot *h, uint64_t offset, uint64_t len, struct source **out)
+{
+    char *opened;
+    enum err e;
+
+    if (offset + len > h->rec.info.size || h->body.n != inline_cipher_kept(&h->rec.body, h->rec.info.size))
+        return ERR_CORRUPT;
+    if (!segment_id_encrypted(&h->rec.body)) {
+        *out = source_memory(str_n(h->body.p + offset, (size_t)len), hot_unref, hot_ref(h));
+        return ERR_OK;
+    }
+    opened = mem_alloc((size_t)h->rec.info.size);
+    if ((e = inline_cipher_open(m->segments, &h->rec.body, h->body, opened)) == ERR_OK)
+        *out = source_memory(str_n(opened + offset, (size_t)len), free, opened);
+    else
+        free(opened);
+    return e;
+}
+
 enum err local_source(struct local *l, struct mountpath *m, struct hot *h, uint64_t offset, uint64_t len,
                       struct source **out)
 {
@@ -194,10 +230,7 @@ enum err local_source(struct local *l, struct mountpath *m, struct hot *h, uint6
     }
     switch (h->rec.kind) {
     case BODY_INLINE:
-        if (offset + len > h->body.n)
-            return ERR_CORRUPT;
-        *out = source_memory(str_n(h->body.p + offset, (size_t)len), hot_unref, hot_ref(h));
-        return ERR_OK;
+        return inline_source(m, h, offset, len, out);
     case BODY_SEGMENT:
         *out = extent_source_new(&env, m->segments, &whole, 1, offset, len);
         return ERR_OK;

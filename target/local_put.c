@@ -73,7 +73,7 @@ static enum step_next put_ingest(struct op *op)
     in->dir = p->mountpath->segments;
     in->body = p->req->body;
     in->check = p->req->check;
-    in->inline_max = in->encrypt ? 0 : p->local->conf.inline_max;
+    in->inline_max = p->local->conf.inline_max;
     in->size_max = p->req->size_max;
     if (!in->body)
         in->body = p->sealing.empty = source_memory(STR(""), NULL, NULL);
@@ -86,6 +86,8 @@ static enum err make_record(struct put_op *p, struct buf *raw)
 {
     const struct ingest *in = &p->ingest;
     struct record r = {.info = p->info};
+    struct str bytes = STR_NONE;
+    enum err e = ERR_OK;
 
     r.info.size = in->size;
     r.info.mtime_ns = clock_wall_ns();
@@ -98,12 +100,12 @@ static enum err make_record(struct put_op *p, struct buf *raw)
         r.kind = BODY_SEGMENT;
         r.body = in->staged.id;
     } else if (in->size) {
-        r.kind = BODY_INLINE;
-        segment_id_new(&r.body);
+        e = local_keep_inline(p->mountpath, in, p->req->arena, &r, &bytes);
     }
-    enum err e = record_encode(raw, &r);
     if (e == ERR_OK)
-        e = hot_new(index_key_str(&p->key), buf_str(raw), r.kind == BODY_INLINE ? in->inline_bytes : STR_NONE, &p->hot);
+        e = record_encode(raw, &r);
+    if (e == ERR_OK)
+        e = hot_new(index_key_str(&p->key), buf_str(raw), bytes, &p->hot);
     return e;
 }
 

@@ -175,7 +175,7 @@ static enum step_next splice_body(struct op *op)
     ingest_prepare(p, in);
     in->body = p->chain = source_chain(op->loop, anew_size(p), CHAIN_COUNT, &ops, p);
     in->check = &p->check;
-    in->inline_max = p->plan.whole && !in->encrypt ? p->local->conf.inline_max : 0;
+    in->inline_max = p->plan.whole ? p->local->conf.inline_max : 0;
     in->size_max = anew_size(p);
     ingest_run(in, op_call(op, splice_anew));
     return STEP_WAIT;
@@ -213,7 +213,8 @@ static enum err build_whole(struct splice_op *p)
     struct record r = describe(p);
     struct description d = {.kind = DESCRIBES_OBJECT, .bucket = p->req->bucket, .key = p->req->key};
     struct buf raw = BUF_INIT(RECORD_MAX);
-    enum err e;
+    struct str bytes = STR_NONE;
+    enum err e = ERR_OK;
 
     etag_from_md5(&r.info.etag, in->md5.b);
     r.info.checksum = (struct checksum){.digest = in->checksum, .type = CHECKSUM_FULL_OBJECT};
@@ -221,12 +222,10 @@ static enum err build_whole(struct splice_op *p)
         r.kind = BODY_SEGMENT;
         r.body = in->staged.id;
     } else if (in->size) {
-        r.kind = BODY_INLINE;
-        segment_id_new(&r.body);
+        e = local_keep_inline(p->mountpath, in, p->req->arena, &r, &bytes);
     }
-    if ((e = record_encode(&raw, &r)) == ERR_OK)
-        e = hot_new(index_key_str(&p->key), buf_str(&raw), r.kind == BODY_INLINE ? in->inline_bytes : STR_NONE,
-                    &p->hot);
+    if (e == ERR_OK && (e = record_encode(&raw, &r)) == ERR_OK)
+        e = hot_new(index_key_str(&p->key), buf_str(&raw), bytes, &p->hot);
     buf_release(&raw);
     if (e != ERR_OK || in->staged.fd < 0)
         return e;

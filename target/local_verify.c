@@ -138,6 +138,19 @@ static enum err check_inline(struct verify_op *v, struct str body)
     return ERR_OK;
 }
 
+static enum err check_encrypted_inline(struct verify_op *v, struct str body)
+{
+    char *opened = mem_alloc(body.n);
+    enum err e = inline_cipher_open(v->mountpath->segments, &v->rec.body, body, opened);
+
+    if (e == ERR_OK)
+        e = check_inline(v, str_n(opened, body.n - INLINE_CIPHER_EXTRA));
+    else
+        e = damaged(v, e, e == ERR_CORRUPT ? "its bytes in the index" : "its key");
+    free(opened);
+    return e;
+}
+
 static enum err look_into(struct verify_op *v)
 {
     bool parts = v->rec.kind == BODY_MANIFEST;
@@ -147,8 +160,10 @@ static enum err look_into(struct verify_op *v)
 
     index_id(&key, parts ? INDEX_MANIFEST : INDEX_BODY, &v->rec.body);
     e = kv_get(v->mountpath->kv, index_key_str(&key), KV_DISK, &body);
-    if (e == ERR_OK)
-        e = parts ? add_parts(v, body.bytes) : check_inline(v, body.bytes);
+    if (e == ERR_OK && parts)
+        e = add_parts(v, body.bytes);
+    else if (e == ERR_OK)
+        e = (segment_id_encrypted(&v->rec.body) ? check_encrypted_inline : check_inline)(v, body.bytes);
     else if (e != ERR_NOT_FOUND) /* that may be another record's meanwhile */
         e = damaged(v, e, "the index");
     kv_value_release(&body);
@@ -212,6 +227,7 @@ static enum err open_piece(struct verify_op *v)
 
 static void close_piece(struct verify_op *v)
 {
+    seal_forget(v->key);
     if (v->fd >= 0)
         close(v->fd);
     v->fd = -1;

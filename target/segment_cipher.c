@@ -74,20 +74,27 @@ enum err segment_cipher_end(struct segment_cipher *c, size_t *n)
     return c->held ? finish(c, true) : ERR_OK;
 }
 
-enum err segment_cipher_key(struct segment_dir *d, const struct segment_footer *f, uint8_t key[SEAL_KEY])
+/* Of the body `id`, which is a segment's or in the index. */
+static enum err unwrap(struct segment_dir *d, const struct segment_id *id, const uint8_t *wrapped,
+                       uint8_t key[SEAL_KEY])
 {
     const struct keyring *keys = segment_dir_keys(d);
-    enum err e = keys ? keyring_open(keys, f->wrapped, context_of(&f->id), key) : ERR_NOT_FOUND;
-    char path[SEGMENT_PATH_MAX];
+    enum err e = keys ? keyring_open(keys, wrapped, context_of(id), key) : ERR_NOT_FOUND;
+    char hex[SEGMENT_ID_HEX];
 
     if (e == ERR_CORRUPT)
-        return segment_corrupt(d, &f->id, "its wrapped key");
+        return segment_corrupt(d, id, "its wrapped key");
     if (e == ERR_OK)
         return e;
-    segment_path(&f->id, path);
-    log_error(STR_NONE, "segment encrypted with a key that encryption.key_file doesn't hold", "mountpath=%s segment=%s",
-              log_quote(segment_dir_path(d)), path);
+    segment_id_hex(id, hex);
+    log_error(STR_NONE, "content encrypted with a key that encryption.key_file doesn't hold",
+              "mountpath=%s content=%.*s", log_quote(segment_dir_path(d)), SEGMENT_ID_HEX, hex);
     return ERR_IO;
+}
+
+enum err segment_cipher_key(struct segment_dir *d, const struct segment_footer *f, uint8_t key[SEAL_KEY])
+{
+    return unwrap(d, &f->id, f->wrapped, key);
 }
 
 enum err segment_cipher_open(struct segment_dir *d, const struct segment_footer *f, const uint8_t key[SEAL_KEY],
@@ -104,4 +111,40 @@ enum err segment_cipher_open(struct segment_dir *d, const struct segment_footer 
         n -= len;
     }
     return e == ERR_CORRUPT ? segment_corrupt(d, &f->id, "an encrypted chunk") : e;
+}
+
+/* ---- bytes in the index ---- */
+
+enum err inline_cipher_close(struct segment_dir *d, struct segment_id *id, struct str plain, char *out)
+{
+    const struct keyring *keys = segment_dir_keys(d);
+    uint8_t key[SEAL_KEY], tag[SEAL_TAG], wrapped[KEYRING_WRAPPED];
+    enum err e;
+
+    if (!keys)
+        return ERR_NOT_IMPLEMENTED;
+    id->b[SEGMENT_ID_ENCRYPTED_AT] |= SEGMENT_ID_ENCRYPTED;
+    if ((e = seal_new_key(key)) != ERR_OK || (e = seal_chunk(key, 0, true, plain, out, tag)) != ERR_OK)
+        return e;
+    keyring_wrap(keys, key, context_of(id), wrapped);
+    seal_forget(key);
+    memcpy(out + plain.n, tag, SEAL_TAG);
+    memcpy(out + plain.n + SEAL_TAG, wrapped, KEYRING_WRAPPED);
+    return ERR_OK;
+}
+
+enum err inline_cipher_open(struct segment_dir *d, const struct segment_id *id, struct str kept, char *out)
+{
+    const uint8_t *tag;
+    uint8_t key[SEAL_KEY];
+    enum err e;
+
+    if (kept.n <= INLINE_CIPHER_EXTRA || kept.n - INLINE_CIPHER_EXTRA > SEAL_CHUNK)
+        return segment_corrupt(d, id, "its length in the index");
+    tag = (const uint8_t *)kept.p + kept.n - INLINE_CIPHER_EXTRA;
+    if ((e = unwrap(d, id, tag + SEAL_TAG, key)) != ERR_OK)
+        return e;
+    e = seal_open_chunk(key, 0, true, str_n(kept.p, kept.n - INLINE_CIPHER_EXTRA), tag, out);
+    seal_forget(key);
+    return e == ERR_CORRUPT ? segment_corrupt(d, id, "its encrypted bytes in the index") : e;
 }

@@ -15,6 +15,7 @@ struct local_fixture {
     char paths[4][300];
     struct str mountpaths[4];
     struct redundancy redundancy; /* of all buckets */
+    bool encrypted;               /* so are they */
     struct local_conf conf;
     struct loop *loop;
     struct local *local;
@@ -144,8 +145,10 @@ static inline enum err t_put(struct local_fixture *f, uint64_t uid, const char *
 {
     struct obj_put_res res;
     struct source *body = source_memory(content, NULL, NULL);
-    struct obj_put_req req = {
-        .bucket = {uid, STR("bucket"), f->redundancy}, .key = str_z(key), .cond = cond_none(), .body = body};
+    struct obj_put_req req = {.bucket = {uid, STR("bucket"), f->redundancy, .encrypted = f->encrypted},
+                              .key = str_z(key),
+                              .cond = cond_none(),
+                              .body = body};
     enum err e = t_put_full(f, &req, &res);
 
     source_close(body);
@@ -154,8 +157,10 @@ static inline enum err t_put(struct local_fixture *f, uint64_t uid, const char *
 
 static inline enum err t_delete(struct local_fixture *f, uint64_t uid, const char *key, bool *existed)
 {
-    struct obj_delete_req req = {
-        .arena = &f->arena, .bucket = {uid, STR("bucket"), f->redundancy}, .key = str_z(key), .cond = cond_none()};
+    struct obj_delete_req req = {.arena = &f->arena,
+                                 .bucket = {uid, STR("bucket"), f->redundancy, .encrypted = f->encrypted},
+                                 .key = str_z(key),
+                                 .cond = cond_none()};
     struct obj_delete_res res = {0};
     struct waiting w;
 
@@ -168,8 +173,10 @@ static inline enum err t_delete(struct local_fixture *f, uint64_t uid, const cha
 
 static inline enum err t_head(struct local_fixture *f, uint64_t uid, const char *key, struct obj_head_res *res)
 {
-    struct obj_head_req req = {
-        .arena = &f->arena, .bucket = {uid, STR("bucket"), f->redundancy}, .key = str_z(key), .cond = cond_none()};
+    struct obj_head_req req = {.arena = &f->arena,
+                               .bucket = {uid, STR("bucket"), f->redundancy, .encrypted = f->encrypted},
+                               .key = str_z(key),
+                               .cond = cond_none()};
     struct waiting w;
 
     store_obj_head(f->store, &req, res, wait_begin(f, &w));
@@ -196,7 +203,7 @@ static inline enum err t_get_range(struct local_fixture *f, uint64_t uid, const 
                                    struct str *out)
 {
     struct obj_get_req req = {.head = {.arena = &f->arena,
-                                       .bucket = {uid, STR("bucket"), f->redundancy},
+                                       .bucket = {uid, STR("bucket"), f->redundancy, .encrypted = f->encrypted},
                                        .key = str_z(key),
                                        .cond = cond_none(),
                                        .range = range}};
@@ -216,10 +223,10 @@ static inline enum err t_get(struct local_fixture *f, uint64_t uid, const char *
 static inline enum err t_copy(struct local_fixture *f, uint64_t uid, const char *from, const char *to)
 {
     struct obj_copy_req req = {.arena = &f->arena,
-                               .src_bucket = {uid, STR("bucket"), f->redundancy},
+                               .src_bucket = {uid, STR("bucket"), f->redundancy, .encrypted = f->encrypted},
                                .src_key = str_z(from),
                                .src_cond = cond_none(),
-                               .bucket = {uid, STR("bucket"), f->redundancy},
+                               .bucket = {uid, STR("bucket"), f->redundancy, .encrypted = f->encrypted},
                                .key = str_z(to),
                                .cond = cond_none(),
                                .size_max = PUT_SIZE_MAX};
@@ -234,10 +241,10 @@ static inline enum err t_copy(struct local_fixture *f, uint64_t uid, const char 
 static inline enum err t_move(struct local_fixture *f, uint64_t uid, const char *from, const char *to, bool *moved)
 {
     struct obj_copy_req req = {.arena = &f->arena,
-                               .src_bucket = {uid, STR("bucket"), f->redundancy},
+                               .src_bucket = {uid, STR("bucket"), f->redundancy, .encrypted = f->encrypted},
                                .src_key = str_z(from),
                                .src_cond = cond_none(),
-                               .bucket = {uid, STR("bucket"), f->redundancy},
+                               .bucket = {uid, STR("bucket"), f->redundancy, .encrypted = f->encrypted},
                                .key = str_z(to),
                                .cond = cond_none(),
                                .size_max = PUT_SIZE_MAX,
@@ -255,8 +262,9 @@ static inline enum err t_move(struct local_fixture *f, uint64_t uid, const char 
 static inline enum err t_multipart(struct local_fixture *f, uint64_t uid, const char *key, const char *content,
                                    const size_t *sizes, uint32_t n)
 {
-    struct upload_create_req create = {
-        .arena = &f->arena, .bucket = {uid, STR("bucket"), f->redundancy}, .key = str_z(key)};
+    struct upload_create_req create = {.arena = &f->arena,
+                                       .bucket = {uid, STR("bucket"), f->redundancy, .encrypted = f->encrypted},
+                                       .key = str_z(key)};
     struct upload_create_res created;
     struct complete_part *parts = arena_new(&f->arena, n * sizeof(*parts));
     struct waiting w;

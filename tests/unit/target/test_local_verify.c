@@ -2,18 +2,24 @@
 
 #include "unit.h"
 
+#include "base/keyring.h"
 #include "local_fixture.h"
 
 enum { PART = 5 << 20 };
 static char *content;
 
-static int setup(void **state)
+static int setup_bucket(void **state, bool encrypted)
 {
+    static struct keyring keys;
+    char why[KEYRING_WHY_MAX];
     static const size_t sizes[] = {PART, 100000};
     struct local_fixture *f = fixture_new(1);
 
     content = mem_alloc(8 << 20);
     random_bytes(content, 8 << 20);
+    assert_int_equal(keyring_parse(STR("a-master-key-that-is-long-enough-1"), &keys, why), ERR_OK);
+    f->conf.keys = &keys;
+    f->encrypted = encrypted;
     fixture_open(f);
     assert_int_equal(t_put(f, 1, "empty", STR("")), ERR_OK);
     assert_int_equal(t_put(f, 1, "small", STR("tiny")), ERR_OK);
@@ -23,6 +29,16 @@ static int setup(void **state)
     assert_int_equal(t_copy(f, 1, "multi", "copy"), ERR_OK);
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_bucket(state, false);
+}
+
+static int setup_encrypted(void **state)
+{
+    return setup_bucket(state, true);
 }
 
 static int teardown(void **state)
@@ -141,6 +157,22 @@ static void cancelled_verification_ends(void **state)
     }
 }
 
+/* What can't be opened can't be called sound, nor damaged. */
+static void a_missing_key_is_told(void **state)
+{
+    struct local_fixture *f = *state;
+    struct local_verify_res res;
+    static const char *const keys[] = {"small", "large", "multi"};
+
+    f->conf.keys = NULL;
+    fixture_reopen(f);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(verify(f, keys[i], &res), ERR_IO);
+        assert_true(str_find(res.damage, STR("its key")) != SIZE_MAX);
+    }
+    expect_sound(f, "empty", 0);
+}
+
 /* Objects that come and go meanwhile are not damaged. */
 static void replaced_objects_are_not_damaged(void **state)
 {
@@ -160,14 +192,22 @@ static void replaced_objects_are_not_damaged(void **state)
     }
 }
 
-#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define TEST(t)      cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define ENCRYPTED(t) cmocka_unit_test_setup_teardown(t, setup_encrypted, teardown)
 
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        TEST(sound_content_is_sound),      TEST(damaged_content_is_found),
-        TEST(the_last_byte_counts),        TEST(lost_and_shortened_files_are_found),
-        TEST(cancelled_verification_ends), TEST(replaced_objects_are_not_damaged),
+        TEST(sound_content_is_sound),
+        TEST(damaged_content_is_found),
+        TEST(the_last_byte_counts),
+        TEST(lost_and_shortened_files_are_found),
+        TEST(cancelled_verification_ends),
+        TEST(replaced_objects_are_not_damaged),
+        ENCRYPTED(sound_content_is_sound),
+        ENCRYPTED(damaged_content_is_found),
+        ENCRYPTED(lost_and_shortened_files_are_found),
+        ENCRYPTED(a_missing_key_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -235,6 +235,39 @@ static void encrypted_content_comes_back(void **state)
     free(got);
 }
 
+static void small_content_is_encrypted_in_the_index(void **state)
+{
+    static const size_t sizes[] = {1, 100, SEAL_CHUNK};
+    struct fixture *f = *state;
+    char *plain = mem_new(SEAL_CHUNK), *kept = mem_alloc(SEAL_CHUNK + INLINE_CIPHER_EXTRA),
+         *got = mem_alloc(SEAL_CHUNK);
+    struct segment_id id, other;
+
+    segment_id_new(&id);
+    segment_id_new(&other);
+    assert_int_equal(inline_cipher_close(f->dir, &id, str_n(plain, 1), kept), ERR_NOT_IMPLEMENTED);
+    keys_of(f, "a-master-key-that-is-long-enough-1");
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct str all = str_n(kept, sizes[i] + INLINE_CIPHER_EXTRA);
+        assert_int_equal(inline_cipher_close(f->dir, &id, str_n(plain, sizes[i]), kept), ERR_OK);
+        assert_true(segment_id_encrypted(&id) && all.n == inline_cipher_kept(&id, sizes[i]));
+        assert_int_equal(inline_cipher_open(f->dir, &id, all, got), ERR_OK);
+        assert_memory_equal(got, plain, sizes[i]);
+        assert_int_equal(inline_cipher_open(f->dir, &other, all, got), ERR_CORRUPT);
+        for (size_t at = 0; at < all.n; at += at < sizes[i] ? sizes[i] / 3 + 1 : 7) {
+            kept[at] ^= 4; /* a byte of the key's name makes it another key's */
+            enum err e = inline_cipher_open(f->dir, &id, all, got);
+            assert_true(e == ERR_CORRUPT || e == ERR_IO);
+            kept[at] ^= 4;
+        }
+    }
+    for (size_t n = 0; n <= INLINE_CIPHER_EXTRA; n++)
+        assert_int_equal(inline_cipher_open(f->dir, &id, str_n(kept, n), got), ERR_CORRUPT);
+    free(plain);
+    free(kept);
+    free(got);
+}
+
 static void encrypted_content_wants_its_key(void **state)
 {
     struct fixture *f = *state;
@@ -612,6 +645,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         CASE(encrypted_content_comes_back),
         CASE(encrypted_content_wants_its_key),
+        CASE(small_content_is_encrypted_in_the_index),
         CASE(sealed_content_comes_back_with_footer),
         CASE(without_tmpfile_a_named_file_is_staged),
         CASE(discarded_leaves_nothing),
