@@ -205,7 +205,8 @@ def parameters():
 
 DOCUMENTS = {"cors": "CORSConfiguration", "lifecycle": "LifecycleConfiguration", "tagging": "Tagging", "versioning": "VersioningConfiguration", "website": "WebsiteConfiguration",
              "publicAccessBlock": "PublicAccessBlockConfiguration", "ownershipControls": "OwnershipControls", "requestPayment": "RequestPaymentConfiguration",
-             "accelerate": "AccelerateConfiguration", "acl": "AccessControlPolicy", "logging": "BucketLoggingStatus", "notification": "NotificationConfiguration"}
+             "accelerate": "AccelerateConfiguration", "acl": "AccessControlPolicy", "logging": "BucketLoggingStatus", "notification": "NotificationConfiguration",
+             "encryption": "ServerSideEncryptionConfiguration"}
 NO_XML = [b"", b"x", b"<", b"<a", b"<a>", b"</a>", b"<a></b>", b"<a/><b/>", b"<a>&nothing;</a>", b"<a>\x00</a>", b"<a>\xff</a>", b"<?xml version='1.0'?>", b"{}", b"<Wrong/>", b"<a" + b"/" * 50,
           b"<!DOCTYPE a [<!ENTITY e 'x'>]><a>&e;</a>", b"<a b='1' b='2'/>", b"<a>" * 300 + b"</a>" * 300]
 
@@ -329,6 +330,10 @@ def kept():
                         ("x-amz-write-offset-bytes", "-1"), ("x-amz-website-redirect-location", "nonsense"), ("x-amz-tagging", "a=b=c&%zz")):
         yield Case("header", "PUT", "/{b}/k", headers=((name, value),), body=b"x", status=(400, 403, 404, 501), code=(
             "InvalidArgument", "InvalidRequest", "NotImplemented", "InvalidEncryptionAlgorithmError", "AccessControlListNotSupported", "InvalidRedirectLocation", "InvalidTag", "ObjectLockConfigurationNotFoundError"))
+    for method, target, headers in (("PUT", "/{b}/sse", ()), ("PUT", "/{b}/sse-copy", (("x-amz-copy-source", "{b}/k"),))):
+        yield Case("encryption", method, target, headers=(("x-amz-server-side-encryption", "AES256"), *headers), body=b"" if headers else b"x", status=(200,), expect=(("x-amz-server-side-encryption", "AES256"),))
+        for read in ("GET", "HEAD"):
+            yield Case("encryption", read, target, status=(200,), expect=(("x-amz-server-side-encryption", "AES256"),))
     sources = ["", "/", "x", "{b}", "{b}/", "/{b}", "{b}/none", "/{b}/none", "never-made-corpus/k", "{b}/k?versionId=x", "{b}%2Fnone", "arn:aws:s3:::x/y", "{b}/%zz", "{b}/%FF", "No_Bucket/k"]
     for source in sources:
         yield Case("copy source", "PUT", "/{b}/k2", headers=(("x-amz-copy-source", source),), status=(400, 403, 404, 501),

@@ -80,6 +80,9 @@ def test_a_bucket_encrypts_what_comes(s3, bucket):
     s3.put_object(Bucket=bucket, Key="before", Body=b"x")
     s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=RULES)
     assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"] == RULES
+    keyed = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": True}]}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=keyed)  # as Terraform's modules do: without effect, told back
+    assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"] == keyed
     assert s3.put_object(Bucket=bucket, Key="k", Body=b"y" * 100)["ServerSideEncryption"] == "AES256"
     assert s3.head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == "AES256"
     assert "ServerSideEncryption" not in s3.head_object(Bucket=bucket, Key="before")

@@ -34,7 +34,7 @@ enum step_next get_bucket_encryption(struct op *op)
     xml_open(b, BY);
     xml_str(b, STR("SSEAlgorithm"), ENCRYPTION_S3);
     xml_close(b, BY);
-    xml_str(b, STR("BucketKeyEnabled"), STR("false"));
+    xml_str(b, STR("BucketKeyEnabled"), r->bucket.bucket_key ? STR("true") : STR("false"));
     xml_close(b, STR("Rule"));
     xml_close(b, ROOT);
     return op_go(op, reply_send);
@@ -51,10 +51,10 @@ enum step_next put_bucket_encryption(struct op *op)
 }
 
 /* Where a bucket asks for more than can be done, it is told so: none of it would be true otherwise. */
-static enum err parse(struct s3_request *r, const struct xml_doc *doc)
+static enum err parse(struct s3_request *r, const struct xml_doc *doc, bool *bucket_key)
 {
     const struct xml_node *root = xml_root(doc), *rule, *by;
-    struct str algorithm, blocked;
+    struct str algorithm, blocked, bucket;
 
     if (!str_eq(root->name, ROOT) || !(rule = xml_child(doc, root, STR("Rule"))))
         return ERR_MALFORMED_XML;
@@ -68,13 +68,21 @@ static enum err parse(struct s3_request *r, const struct xml_doc *doc)
     blocked = xml_child_text(doc, rule, STR("BlockedEncryptionTypes"));
     if (blocked.n || xml_child(doc, rule, STR("BlockedEncryptionTypes")))
         return reply_error(r, ERR_NOT_IMPLEMENTED, "BlockedEncryptionTypes is not implemented.");
+    bucket = xml_child_text(doc, rule, STR("BucketKeyEnabled"));
+    *bucket_key = str_eq(bucket, STR("true"));
+    if (bucket.n && !*bucket_key && !str_eq(bucket, STR("false")))
+        return ERR_MALFORMED_XML;
     return str_eq(algorithm, ENCRYPTION_S3) ? encryption_fits(r) : ERR_MALFORMED_XML;
 }
 
-static enum step_next encryption_set(struct s3_request *r, struct encryption_op *s, bool on)
+static enum step_next encryption_set(struct s3_request *r, struct encryption_op *s, bool on, bool bucket_key)
 {
-    s->req = (struct bucket_set_props_req){
-        .arena = r->arena, .name = r->bucket_name, .change = STR("{}"), .set_encrypted = true, .encrypted = on};
+    s->req = (struct bucket_set_props_req){.arena = r->arena,
+                                           .name = r->bucket_name,
+                                           .change = STR("{}"),
+                                           .set_encrypted = true,
+                                           .encrypted = on,
+                                           .bucket_key = bucket_key};
     buckets_set_props(r->env->buckets, &s->req, &s->res, op_call(&r->op, encryption_written));
     return STEP_WAIT;
 }
@@ -92,9 +100,10 @@ static enum step_next encryption_parse(struct op *op)
 {
     struct s3_request *r = S3(op);
     struct encryption_op *s = r->state;
-    enum err e = parse(r, &s->xml.doc);
+    bool bucket_key = false;
+    enum err e = parse(r, &s->xml.doc, &bucket_key);
 
-    return e == ERR_OK ? encryption_set(r, s, true) : op_fail(op, e);
+    return e == ERR_OK ? encryption_set(r, s, true, bucket_key) : op_fail(op, e);
 }
 
 enum step_next delete_bucket_encryption(struct op *op)
@@ -103,5 +112,5 @@ enum step_next delete_bucket_encryption(struct op *op)
     struct encryption_op *s = r->state = ARENA_NEW(r->arena, struct encryption_op);
 
     reply_status(r, 204);
-    return encryption_set(r, s, false);
+    return encryption_set(r, s, false, false);
 }

@@ -42,6 +42,8 @@ static void record_encode(const struct bucket *b, struct buf *out)
         js_put_str(out, "versions", versions_texts[b->id.versions]);
     if (b->id.encrypted)
         js_put_str(out, "encryption", ENCRYPTION_S3);
+    if (b->bucket_key)
+        js_put_str(out, "bucket_key", STR("true"));
     if (b->locks)
         js_put_str(out, "locks", STR("true"));
     if (b->props.n) {
@@ -118,6 +120,7 @@ enum err bucket_parse(struct arena *arena, struct str name, struct str value, st
                                 .versions = versions,
                                 .encrypted = text_of(d, STR("encryption")).n > 0},
                          .created_ns = (int64_t)created,
+                         .bucket_key = str_eq(text_of(d, STR("bucket_key")), STR("true")),
                          .locks = str_eq(text_of(d, STR("locks")), STR("true")),
                          .region = text_of(d, STR("region")),
                          .owner = text_of(d, STR("owner"))};

@@ -2,7 +2,7 @@
  *
  * Shape    a table ordered by name under a reader lock, kept current by a meta watch; changes are compare-and-swaps in meta.
  *          Record: key "bucket/<name>", value {"format":1,"uid":"<hex>","created_ns":n,"region":"...","owner":"...",
- *          "redundancy":"ec=4+2","versions":"enabled","encryption":"AES256","locks":"true","props":{...}}.
+ *          "redundancy":"ec=4+2","versions":"enabled","encryption":"AES256","bucket_key":"true","locks":"true","props":{...}}.
  * Owns     struct bucket values are copies into the caller's arena.
  * Errors   ERR_NO_SUCH_BUCKET, ERR_BUCKET_OWNED, ERR_BUCKET_EXISTS, ERR_BUCKET_NOT_EMPTY, ERR_UNAVAILABLE.
  * Thread   shared by all loops; calls finish on their own loop.
@@ -20,8 +20,9 @@ struct bucket {
     struct str owner;  /* access key or user that created it */
     struct str
         props; /* JSON object of settings, bounded by BUCKET_PROPS_MAX; empty = {}. What each member means: bucket_props.h */
-    bool locks;   /* versions can be locked (S3 Object Lock): versions can't be suspended any more */
-    bool members; /* of props: what is in archives is shown as keys, "shard.tar/name" */
+    bool bucket_key; /* told back to who set it: it has a meaning with a key management service only */
+    bool locks;      /* versions can be locked (S3 Object Lock): versions can't be suspended any more */
+    bool members;    /* of props: what is in archives is shown as keys, "shard.tar/name" */
 };
 enum { BUCKET_PROPS_MAX = 16384 };
 /* Buckets whose names begin with this are the system's own: never listed to clients, and no client can name them. */
@@ -81,8 +82,9 @@ struct bucket_set_props_req {
     bool set_versions; /* the record's `versions` and `locks`, too: as these */
     enum versions_mode versions;
     bool locks;
-    bool set_encrypted; /* the record's `encryption`, too: as this */
+    bool set_encrypted; /* the record's `encryption` and `bucket_key`, too: as these */
     bool encrypted;
+    bool bucket_key;
     /* p != NULL: only while the settings are these, as struct bucket had them, otherwise ERR_CONFLICT: for who made `change` of them */
     struct str only_if;
 };

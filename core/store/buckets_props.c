@@ -63,7 +63,7 @@ static void merge(struct buf *b, const struct doc *old, const struct doc *change
 static bool is_set(const struct bucket_set_props_req *req, struct str member)
 {
     return (req->set_versions && (str_eq(member, STR("versions")) || str_eq(member, STR("locks")))) ||
-           (req->set_encrypted && str_eq(member, STR("encryption")));
+           (req->set_encrypted && (str_eq(member, STR("encryption")) || str_eq(member, STR("bucket_key"))));
 }
 
 /* Members of the record that this version doesn't know are kept. */
@@ -86,8 +86,10 @@ static enum err change_record(struct props_op *p)
         js_put_str(&p->record, "versions", versions_text(p->req->versions));
         js_put_str(&p->record, "locks", p->req->locks ? STR("true") : STR(""));
     }
-    if (p->req->set_encrypted)
+    if (p->req->set_encrypted) {
         js_put_str(&p->record, "encryption", p->req->encrypted ? ENCRYPTION_S3 : STR(""));
+        js_put_str(&p->record, "bucket_key", p->req->bucket_key ? STR("true") : STR(""));
+    }
     js_key(&p->record, STR("props"));
     merge(&p->record, old, p->change, p->req->replace);
     js_end_object(&p->record);
