@@ -1,4 +1,4 @@
-/* `sluice gateway`: S3 for clients over the targets of a cluster. Keeps nothing: any number of them answer alike. */
+/* `sluice gateway`: S3 for clients over the targets of a cluster. Keeps nothing but events that wait for their webhooks: any number of them answer alike. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -21,7 +21,8 @@ struct lane {
     struct peer_pool *peers;
     struct store *shard;
     struct store *kept;
-    struct store *store;
+    struct store *views;
+    struct store *told; /* NULL: no webhooks */
     struct etl_door *door;
     struct arcs *below; /* over `kept`, for views' members */
     struct arcs *arcs;
@@ -39,10 +40,12 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
     l->kept = backend_store_new(&(struct backend_env){g->s3.backends, loop, l->shard, false});
     l->door = etl_nodes_door(&remote);
     l->below = role_s3_arcs(&g->s3, &g->role, loop, l->kept);
-    l->store = role_etl_views(
+    l->views = role_etl_views(
         &g->etl,
         &(struct view_env){.loop = loop, .inner = l->kept, .door = l->door, .arcs = l->below, .cpu = g->role.cpu});
-    l->arcs = role_s3_arcs(&g->s3, &g->role, loop, l->store);
+    if (role_notify_announcer(&g->s3.notify))
+        l->told = announce_store_new(role_notify_announcer(&g->s3.notify), loop, l->views);
+    l->arcs = role_s3_arcs(&g->s3, &g->role, loop, l->told ? l->told : l->views);
     l->gateway = role_s3_gateway(&g->s3, &g->role, loop, l->arcs, l->door, control);
     *handler = gateway_handler(l->gateway);
     return l;
@@ -54,7 +57,9 @@ static void lane_close(void *lane)
 
     gateway_free(l->gateway);
     arcs_free(l->arcs);
-    store_close(l->store);
+    if (l->told)
+        store_close(l->told);
+    store_close(l->views);
     arcs_free(l->below);
     etl_door_close(l->door);
     store_close(l->kept);

@@ -126,6 +126,8 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
     if (s->auth == AUTH_SIGNED &&
         ((e = open_credentials(s3, r, dir, why)) != ERR_OK || (e = open_identities(s3, r, meta, why)) != ERR_OK))
         return e;
+    if ((e = role_notify_open(&s3->notify, r, dir, s3->confs, s3->buckets, why)) != ERR_OK)
+        return e;
     s3->meta = meta;
     s3->backends = backends_new(s3->buckets, r->io, r->cpu);
     return open_native(s3, r, why);
@@ -134,6 +136,7 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
 void role_s3_close(struct role_s3 *s3)
 {
     audit_close();
+    role_notify_close(&s3->notify);
     if (s3->shared)
         native_shared_free(s3->shared);
     token_public_free(s3->token_public);
@@ -185,6 +188,7 @@ struct gateway *role_s3_gateway(const struct role_s3 *s3, const struct role *r, 
                                                     .limits = s3->limits,
                                                     .batches = s3->batches,
                                                     .door = door,
+                                                    .announcer = role_notify_announcer(&s3->notify),
                                                     .cpu = r->cpu,
                                                     .conf = &s3->conf},
                                              .native = {.meta = s3->meta,

@@ -11,6 +11,7 @@
 #include "gateway/gateway.h"
 #include "gateway/native_shared.h"
 #include "role.h"
+#include "role_notify.h"
 #include "store/backend.h"
 
 struct role_s3 {
@@ -22,6 +23,7 @@ struct role_s3 {
     struct credentials credentials;
     struct buckets *buckets;
     struct bucket_confs *confs; /* their documents */
+    struct role_notify notify;
     struct backends *backends;
     struct s3api_conf conf;
     struct meta *meta;

@@ -92,7 +92,8 @@ static enum err open_work(struct serve *v, char why[ROLE_WHY_MAX])
                                          .backends = v->s3.backends,
                                          .buckets = v->s3.buckets,
                                          .archives = v->s3.archives,
-                                         .etl = &v->etl};
+                                         .etl = &v->etl,
+                                         .announcer = role_notify_announcer(&v->s3.notify)};
     if ((e = role_etl_open(&v->etl, r, v->meta, v->s3.buckets, why)) != ERR_OK ||
         (e = role_etl_run(&v->etl, &v->stores, v->s3.buckets, v->id, why)) != ERR_OK)
         return e;

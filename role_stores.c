@@ -15,6 +15,15 @@ static struct store *open_cluster(struct role_stores *s, const struct role_store
     return s->shard;
 }
 
+static void open_views(struct role_stores *s, const struct role_stores_env *env, struct loop *loop)
+{
+    s->door = role_etl_door(env->etl, loop, s->kept);
+    s->arcs = arcs_new(&(struct arcs_env){loop, s->kept, env->buckets, env->role->cpu, env->archives});
+    s->all = s->views = role_etl_views(
+        env->etl,
+        &(struct view_env){.loop = loop, .inner = s->kept, .door = s->door, .arcs = s->arcs, .cpu = env->role->cpu});
+}
+
 void role_stores_open(struct role_stores *s, const struct role_stores_env *env, struct loop *loop)
 {
     struct store *inner;
@@ -23,13 +32,10 @@ void role_stores_open(struct role_stores *s, const struct role_stores_env *env, 
     inner = env->cluster ? open_cluster(s, env, loop) : s->mine;
     s->kept = backend_store_new(&(struct backend_env){env->backends, loop, inner, !env->cluster});
     s->all = s->kept;
-    if (!env->etl)
-        return;
-    s->door = role_etl_door(env->etl, loop, s->kept);
-    s->arcs = arcs_new(&(struct arcs_env){loop, s->kept, env->buckets, env->role->cpu, env->archives});
-    s->all = role_etl_views(
-        env->etl,
-        &(struct view_env){.loop = loop, .inner = s->kept, .door = s->door, .arcs = s->arcs, .cpu = env->role->cpu});
+    if (env->etl)
+        open_views(s, env, loop);
+    if (env->announcer)
+        s->all = s->told = announce_store_new(env->announcer, loop, s->all);
 }
 
 static void close_store(struct store *s)
@@ -40,8 +46,8 @@ static void close_store(struct store *s)
 
 void role_stores_close(struct role_stores *s)
 {
-    if (s->all != s->kept)
-        close_store(s->all);
+    close_store(s->told);
+    close_store(s->views);
     if (s->arcs)
         arcs_free(s->arcs);
     etl_door_close(s->door);

@@ -9,6 +9,7 @@
 
 #include "role_cluster.h"
 #include "role_etl.h"
+#include "store/announce.h"
 #include "store/backend.h"
 #include "target/local.h"
 #include "target/moving.h"
@@ -19,8 +20,9 @@ struct role_stores_env {
     struct local *local;
     struct backends *backends;
     struct buckets *buckets;
-    struct arc_cache *archives; /* of views' members */
-    struct role_etl *etl;       /* NULL: views can't be read */
+    struct arc_cache *archives;        /* of views' members */
+    struct role_etl *etl;              /* NULL: views can't be read */
+    const struct announcer *announcer; /* NULL: no webhooks */
     /* of a target; NULL on one machine */
     struct role_cluster *cluster;
     struct moving *moving;
@@ -36,7 +38,9 @@ struct role_stores {
     struct store *kept;    /* buckets with a remote, too */
     struct etl_door *door; /* over `kept` */
     struct arcs *arcs;     /* the same; NULL without views */
-    struct store *all;     /* as clients see it: views, too */
+    struct store *views;   /* buckets that show others through ETLs, too; NULL without */
+    struct store *told;    /* around that: webhooks are told of writes; NULL without */
+    struct store *all;     /* as clients see it: the outermost of these */
 };
 void role_stores_open(struct role_stores *s, const struct role_stores_env *env, struct loop *loop);
 /* Harmless on a zeroed one. */

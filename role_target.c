@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cli/identity.h"
 #include "role_jobs.h"
+#include "role_notify.h"
 #include "s3api/settings.h"
 #include "target/rpc.h"
 #include "target/rpc_etl.h"
@@ -22,6 +23,7 @@ struct target {
     struct role_cluster cluster;
     struct buckets *buckets;
     struct bucket_confs *confs; /* their documents */
+    struct role_notify notify;
     struct backends *backends;
     struct arc_cache *archives; /* of views' members */
     struct role_etl etl;
@@ -172,6 +174,8 @@ static enum err open_work(struct target *t, char why[ROLE_WHY_MAX])
     struct role *r = &t->role;
     enum err e;
 
+    if ((e = role_notify_open(&t->notify, r, r->settings.data.items[0], t->confs, t->buckets, why)) != ERR_OK)
+        return e;
     t->backends = backends_new(t->buckets, r->io, r->cpu);
     t->archives = arc_cache_new(INDEXES_MAX);
     t->stores = (struct role_stores_env){.role = r,
@@ -182,7 +186,8 @@ static enum err open_work(struct target *t, char why[ROLE_WHY_MAX])
                                          .etl = &t->etl,
                                          .cluster = &t->cluster,
                                          .moving = t->moving,
-                                         .redundant = t->redundant};
+                                         .redundant = t->redundant,
+                                         .announcer = role_notify_announcer(&t->notify)};
     if ((e = role_etl_open(&t->etl, r, t->cluster.meta, t->buckets, why)) != ERR_OK ||
         (e = role_etl_run(&t->etl, &t->stores, t->buckets, t->id, why)) != ERR_OK)
         return e;
@@ -246,6 +251,7 @@ static void target_close(struct role *r)
     if (t->moving)
         moving_free(t->moving);
     role_cluster_close(&t->cluster);
+    role_notify_close(&t->notify);
     role_etl_close(&t->etl);
     backends_free(t->backends);
     arc_cache_free(t->archives);

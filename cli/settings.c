@@ -211,6 +211,23 @@ static const struct config_option options[] = {
     {"log.format", CONFIG_CHOICE, F(log_format), "text", "`text` is key=value, `json` one object per line.",
      .choices = "text|json"},
     {"log.access", CONFIG_BOOL, F(log_access), "false", "One line per request."},
+    {"notifications.webhooks", CONFIG_LIST, F(webhooks), "",
+     "`NAME=ADDRESS` of webhooks that buckets may send their events to (docs/notifications.md), the same on every "
+     "node."},
+    {"notifications.token_file", CONFIG_TEXT, F(webhook_tokens), "",
+     "File with a line `NAME TOKEN` for each webhook that is to get `Authorization: Bearer TOKEN`."},
+    {"notifications.ca", CONFIG_TEXT, F(webhook_ca), "",
+     "PEM file with the CA of the webhooks' certificates; empty = the system's."},
+    {"notifications.private", CONFIG_BOOL, F(webhook_private), "false",
+     "Webhooks may be at loopback, private and link-local addresses, too."},
+    {"notifications.dir", CONFIG_TEXT, F(notify_dir), "",
+     "Directory where events wait for their webhooks; empty = `notifications` in the first data directory. A gateway "
+     "of "
+     "a cluster has none: it needs this where there are webhooks."},
+    {"notifications.queue", CONFIG_COUNT, F(webhook_queue), "100000",
+     "Events that may wait for one webhook; further ones are dropped, logged and counted.", .min = 1},
+    {"notifications.keep", CONFIG_DURATION_S, F(webhook_keep_s), "168h",
+     "For how long an event is tried; then it is dropped, logged and counted.", .min = 1},
     {"audit.file", CONFIG_TEXT, F(audit_file), "",
      "Server and gateway: file that gets a line of JSON for each request that changes how something is set up "
      "(docs/operations.md); empty = none."},

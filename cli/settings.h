@@ -56,6 +56,10 @@ struct settings {
     enum log_level log_level;
     enum log_format log_format;
     bool log_access;
+    struct config_list webhooks; /* "NAME=ADDRESS" */
+    struct str webhook_tokens, webhook_ca, notify_dir;
+    bool webhook_private;
+    uint32_t webhook_queue, webhook_keep_s;
     struct str audit_file;
     bool audit_all;
 

@@ -224,7 +224,8 @@ class Cluster:
         if self.shared_port:
             args += ["--cluster-share-listen"]
         return Node(name, self.home, port, [*args, *self.extra], {
-            **self.env, "SLUICE_ACCESS_KEY": self.access_key, "SLUICE_SECRET_KEY": self.secret_key})
+            **self.env, "SLUICE_ACCESS_KEY": self.access_key, "SLUICE_SECRET_KEY": self.secret_key,
+            "SLUICE_NOTIFICATIONS_DIR": str(self.home / f"{name}-events")})
 
     @property
     def access_key(self) -> str:

@@ -105,7 +105,7 @@ def test_what_can_only_be_off(s3, bucket):
     assert code(s3.put_bucket_logging, Bucket=bucket, BucketLoggingStatus={"LoggingEnabled": {"TargetBucket": "x", "TargetPrefix": ""}}) == "NotImplemented"
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
     queue = {"QueueConfigurations": [{"QueueArn": "arn:aws:sqs:::q", "Events": ["s3:ObjectCreated:*"]}]}
-    assert code(s3.put_bucket_notification_configuration, Bucket=bucket, NotificationConfiguration=queue) == "NotImplemented"
+    assert code(s3.put_bucket_notification_configuration, Bucket=bucket, NotificationConfiguration=queue) == "InvalidArgument"  # no such webhook
 
 
 @pytest.mark.parametrize("body", [b"", b"<Tagging", b"<CORSConfiguration/>", b"<Other/>", b"<!DOCTYPE x><CORSConfiguration/>",

@@ -73,6 +73,7 @@ static enum step_next start(struct op *op, struct archput *p)
     q->cond = (struct cond)COND_INIT;
     cond_parse_write(r->http, &q->cond);
     r->state = p;
+    q->cause = native_cause(r, EVENT_BY_METHOD);
     arc_edit(q, &p->res, op_try(op, archput_done));
     return STEP_WAIT;
 }

@@ -272,6 +272,7 @@ enum step_next native_delete(struct op *op)
         return op_go(op, native_archdelete);
     d->req = (struct obj_delete_req){r->arena, r->bucket.found.id, r->object, COND_INIT};
     cond_parse_write(r->http, &d->req.cond);
+    d->req.cause = native_cause(r, EVENT_BY_METHOD);
     store_obj_delete(r->env->s3->store, &d->req, &d->res, op_try(op, delete_done));
     return STEP_WAIT;
 }

@@ -217,6 +217,7 @@ static enum step_next mpt_listed(struct op *op)
                                     "partial completion: %u parts were uploaded, the list must name each of them once",
                                     c->parts.count));
     complete_req(r, &c->parts, &c->req);
+    c->req.cause = native_cause(r, EVENT_BY_METHOD);
     store_upload_complete(r->env->s3->store, &c->req, &c->res, op_try(op, mpt_completed));
     return STEP_WAIT;
 }
@@ -390,6 +391,7 @@ static enum step_next append_listed(struct op *op)
         return op_fail(op,
                        native_error(r, ERR_INVALID_ARGUMENT, "nothing was appended to " STR_FMT, STR_ARG(r->object)));
     complete_req(r, &a->parts, &a->complete_req);
+    a->complete_req.cause = native_cause(r, EVENT_BY_METHOD);
     store_upload_complete(r->env->s3->store, &a->complete_req, &a->completed, op_try(op, append_completed));
     return STEP_WAIT;
 }

@@ -127,6 +127,7 @@ static enum step_next put_store(struct op *op)
     struct native_request *r = NATIVE(op);
     struct put_state *p = r->state;
 
+    p->req.cause = native_cause(r, EVENT_BY_METHOD);
     store_obj_put(r->env->s3->store, &p->req, &p->res, op_try(op, put_done));
     return STEP_WAIT;
 }
@@ -193,6 +194,7 @@ static enum step_next copy_found(struct op *op)
     if (c->to.found.id.uid == r->bucket.found.id.uid && str_eq(c->object, r->object))
         return op_go(op, native_send); /* onto itself */
     copy_req(r, c);
+    c->req.cause = native_cause(r, EVENT_BY_METHOD);
     store_obj_copy(r->env->s3->store, &c->req, &c->res, op_try(op, copy_done));
     return STEP_WAIT;
 }
@@ -220,6 +222,7 @@ enum step_next native_rename(struct op *op)
     if (c->object.n == 0 || c->object.n > KEY_MAX || str_eq(c->object, r->object))
         return op_fail(op, native_error(r, ERR_INVALID_ARGUMENT, "\"" STR_FMT "\" is no new name", STR_ARG(c->object)));
     copy_req(r, c);
+    c->req.cause = native_cause(r, EVENT_BY_METHOD);
     store_obj_copy(r->env->s3->store, &c->req, &c->res, op_try(op, rename_copied));
     return STEP_WAIT;
 }
@@ -232,6 +235,7 @@ static enum step_next rename_copied(struct op *op)
     if (op->call.err != ERR_OK)
         return op_fail(op, native_fail(r, op->call.err, &r->bucket, r->object));
     c->delete_req = (struct obj_delete_req){r->arena, r->bucket.found.id, r->object, COND_INIT};
+    c->delete_req.cause = native_cause(r, EVENT_BY_METHOD);
     store_obj_delete(r->env->s3->store, &c->delete_req, &c->deleted, op_try(op, rename_done));
     return STEP_WAIT;
 }
@@ -336,6 +340,7 @@ static enum step_next patch_found(struct op *op)
                                    .info = {.attrs = p->attrs, .attr_count = p->count},
                                    .size_max = OBJECT_SIZE_MAX};
     p->req.src_cond.if_match = arena_printf(r->arena, "\"" STR_FMT "\"", STR_ARG(etag_str(&p->head.info.etag)));
+    p->req.cause = native_cause(r, EVENT_PUT);
     store_obj_copy(r->env->s3->store, &p->req, &p->res, op_try(op, patch_done));
     return STEP_WAIT;
 }

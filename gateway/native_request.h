@@ -80,6 +80,8 @@ bool native_flag(const struct doc *map, const char *name);
 /* 0 when absent, or no number. */
 uint64_t native_number(const struct doc *map, const char *name);
 
+/* Who asks, in the arena, for whoever is told of a write (store.h). */
+const struct cause *native_cause(struct native_request *r, enum event_kind kind);
 void native_header(struct native_request *r, struct str name, struct str value);
 void native_header_f(struct native_request *r, struct str name, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -11,6 +11,20 @@
 
 enum { HEADERS_MIN = 16, MESSAGE_MAX = 4096 };
 
+const struct cause *native_cause(struct native_request *r, enum event_kind kind)
+{
+    struct cause *c;
+
+    if (!r->env->s3->announcer)
+        return NULL; /* nobody is told of anything */
+    c = ARENA_NEW(r->arena, struct cause);
+    c->kind = kind;
+    c->who = r->who;
+    c->address = str_z(r->http->peer);
+    c->request_id = str_n(r->http->id, sizeof(r->http->id));
+    return c;
+}
+
 void native_header(struct native_request *r, struct str name, struct str value)
 {
     if (memchr(value.p ? value.p : "", '\r', value.n) || memchr(value.p ? value.p : "", '\n', value.n))

@@ -251,6 +251,7 @@ static enum step_next copy_transformed(struct op *op)
                                       .body = t->res.body,
                                       .check = &t->check,
                                       .size_max = NATIVE_PUT_MAX};
+    t->put_req.cause = native_cause(r, EVENT_BY_METHOD);
     store_obj_put(r->env->s3->store, &t->put_req, &t->put, op_try(op, copy_stored));
     return STEP_WAIT;
 }

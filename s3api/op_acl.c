@@ -165,6 +165,7 @@ static enum step_next acl_found(struct op *op)
     if ((e = check_room(r, a)) != ERR_OK)
         return op_fail(op, e);
     pin(a);
+    a->copy.cause = s3_cause(r, EVENT_ACL);
     store_obj_copy(r->env->store, &a->copy, &a->copied, op_try(op, acl_copied));
     return STEP_WAIT;
 }

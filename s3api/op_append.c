@@ -115,6 +115,7 @@ static enum step_next append_found(struct op *op)
                                         .body = a->body.source,
                                         .check = &a->body.check,
                                         .size_max = OBJECT_SIZE_MAX};
+    a->splice.cause = s3_cause(r, EVENT_BY_METHOD);
     store_obj_splice(r->env->store, &a->splice, &a->spliced, op_try(op, append_spliced));
     return STEP_WAIT;
 }
@@ -127,6 +128,7 @@ static enum step_next append_put(struct op *op)
     a->put.cond.if_none_match = STR("*");
     a->put.body = a->body.source;
     a->put.check = &a->body.check;
+    a->put.cause = s3_cause(r, EVENT_BY_METHOD);
     store_obj_put(r->env->store, &a->put, &a->stored, op_try(op, append_stored));
     return STEP_WAIT;
 }
@@ -235,6 +237,7 @@ static enum step_next append_rewrite(struct op *op)
     a->put.cond = pinned(a);
     a->put.body = a->chain;
     a->put.check = &a->check;
+    a->put.cause = s3_cause(r, EVENT_BY_METHOD);
     store_obj_put(r->env->store, &a->put, &a->stored, op_try(op, append_stored));
     return STEP_WAIT;
 }

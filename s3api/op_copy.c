@@ -132,6 +132,7 @@ static enum step_next copy_found(struct op *op)
         c->member.get.head.cond = c->req.src_cond;
         member_read(r, &c->member, &c->read, op_try(op, copy_opened));
     } else {
+        c->req.cause = s3_cause(r, EVENT_BY_METHOD);
         store_obj_copy(r->env->store, &c->req, &c->res, op_try(op, copy_done));
     }
     return STEP_WAIT;
@@ -165,6 +166,7 @@ static enum step_next copy_opened(struct op *op)
                                   .body = c->read.body,
                                   .check = &c->check,
                                   .size_max = PUT_SIZE_MAX};
+    c->put.cause = s3_cause(r, EVENT_COPY);
     store_obj_put(r->env->store, &c->put, &c->stored, op_try(op, copy_stored));
     return STEP_WAIT;
 }

@@ -52,6 +52,7 @@ enum step_next delete_object(struct op *op)
         (e = ask_bypass(r, r->key, &d->req)) != ERR_OK)
         return op_fail(op, e);
     cond_parse_write(r->http, &d->req.cond);
+    d->req.cause = s3_cause(r, EVENT_BY_METHOD);
     store_obj_delete(r->env->store, &d->req, &d->res, op_try(op, delete_done));
     return STEP_WAIT;
 }
@@ -129,8 +130,10 @@ static enum step_next delete_many_batch(struct op *op)
     call_group_init(&d->group, op_try(op, delete_many_ended));
     for (size_t i = d->at; i < d->end; i++) {
         struct delete_item *item = &d->items[i];
-        if (item->err == ERR_OK)
-            member_obj_delete(r, &item->req, &item->res, group_call(&d->group, &item->member));
+        if (item->err != ERR_OK)
+            continue;
+        item->req.cause = s3_cause(r, EVENT_BY_METHOD);
+        member_obj_delete(r, &item->req, &item->res, group_call(&d->group, &item->member));
     }
     call_group_seal(&d->group);
     return STEP_WAIT;

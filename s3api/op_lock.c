@@ -241,6 +241,7 @@ static enum step_next relabel(struct s3_request *r, const struct attr *attrs, ui
     l->pin[0] = l->pin[etag.n + 1] = '"';
     memcpy(l->pin + 1, etag.p, etag.n);
     l->copy.cond.if_match = str_n(l->pin, etag.n + 2); /* what was looked at */
+    l->copy.cause = s3_cause(r, EVENT_NONE);
     store_obj_copy(r->env->store, &l->copy, &l->copied, op_try(&r->op, lock_done));
     return STEP_WAIT;
 }

@@ -140,6 +140,7 @@ static enum step_next post_store(struct op *op)
     struct s3_request *r = S3(op);
     struct post_state *p = r->state;
 
+    p->put.cause = s3_cause(r, EVENT_POST);
     store_obj_put(r->env->store, &p->put, &p->stored, op_try(op, post_stored));
     return STEP_WAIT;
 }

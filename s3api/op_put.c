@@ -85,6 +85,7 @@ static enum step_next put_store(struct op *op)
     struct s3_request *r = S3(op);
     struct put_state *p = r->state;
 
+    p->req.cause = s3_cause(r, EVENT_BY_METHOD);
     store_obj_put(r->env->store, &p->req, &p->res, op_try(op, put_stored));
     return STEP_WAIT;
 }

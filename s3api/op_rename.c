@@ -137,6 +137,7 @@ static enum step_next rename_looked(struct op *op)
         remember(r, s);
     s->copy.src_cond = (struct cond)COND_INIT;
     s->copy.src_cond.if_match = quoted(&s->head.info.etag, s->pin);
+    s->copy.cause = s3_cause(r, EVENT_BY_METHOD);
     store_obj_copy(r->env->store, &s->copy, &s->copied, op_try(op, rename_copied));
     return STEP_WAIT;
 }
@@ -155,6 +156,7 @@ static enum step_next rename_copied(struct op *op)
         return op_go(op, reply_send);
     s->drop =
         (struct obj_delete_req){.arena = r->arena, .bucket = r->bucket.id, .key = s->from, .cond = s->copy.src_cond};
+    s->drop.cause = s3_cause(r, EVENT_BY_METHOD);
     store_obj_delete(r->env->store, &s->drop, &s->dropped, op_try(op, rename_dropped));
     return STEP_WAIT;
 }

@@ -122,6 +122,7 @@ static enum step_next retag_copy(struct op *op)
     struct s3_request *r = S3(op);
     struct retag_state *t = r->state;
 
+    t->req.cause = s3_cause(r, r->http->method == HTTP_DELETE ? EVENT_TAGS_DELETE : EVENT_TAGS_PUT);
     store_obj_copy(r->env->store, &t->req, &t->res, op_try(op, retag_done));
     return STEP_WAIT;
 }

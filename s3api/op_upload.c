@@ -112,6 +112,7 @@ static enum step_next complete_parsed(struct op *op)
 
     if ((e = parse_parts(r, &c->xml.doc, &c->req)) != ERR_OK)
         return op_fail(op, e);
+    c->req.cause = s3_cause(r, EVENT_BY_METHOD);
     store_upload_complete(r->env->store, &c->req, &c->res, op_try(op, complete_done));
     return STEP_WAIT;
 }

@@ -205,3 +205,18 @@ void s3_read_xml(struct s3_request *r, const struct s3_read_req *req, struct s3_
     arena_defer(r->arena, doc_release, &res->doc);
     read_start(r, req, ARENA_NEW(r->arena, struct str), &res->doc, call);
 }
+
+const struct cause *s3_cause(struct s3_request *r, enum event_kind kind)
+{
+    struct cause *c;
+
+    if (!r->env->announcer)
+        return NULL; /* nobody is told of anything */
+    c = ARENA_NEW(r->arena, struct cause);
+    c->kind = kind;
+    c->who = r->principal.arn.n ? r->principal.arn : STR("anonymous");
+    c->address = str_z(r->http->peer);
+    c->request_id = str_n(r->http->id, sizeof(r->http->id));
+    c->host_id = r->host_id;
+    return c;
+}

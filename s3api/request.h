@@ -14,6 +14,7 @@
 #include "s3api/route.h"
 #include "s3api/s3api.h"
 #include "s3api/xml.h"
+#include "store/notification.h"
 
 struct identity; /* auth.h */
 struct auth_failure;
@@ -98,6 +99,9 @@ static inline struct str s3_owner(const struct s3_request *r)
 {
     return str_n(r->owner_id, sizeof(r->owner_id));
 }
+
+/* Who asks, in the arena, for whoever is told of a write: `kind` when the method alone does not say what it is. */
+const struct cause *s3_cause(struct s3_request *r, enum event_kind kind);
 
 /* The region that a bucket is said to be in; never empty. */
 struct str s3_bucket_region(const struct s3_request *r, const struct bucket *b);

@@ -13,6 +13,7 @@
 #include "etl/door.h"
 #include "http/message.h"
 #include "s3api/cred.h"
+#include "store/announce.h"
 #include "store/bucket_conf.h"
 #include "store/buckets.h"
 #include "store/store.h"
@@ -44,10 +45,11 @@ struct s3api_env {
     struct buckets *buckets;
     struct bucket_confs *confs; /* their documents */
     struct creds *creds;
-    struct limits *limits;       /* of the process; NULL: none are kept */
-    struct arc_batches *batches; /* of the process; NULL: none are answered */
-    struct etl_door *door;       /* objects through ETLs; NULL: none here */
-    struct offload *cpu;         /* for decoding signed chunks */
+    struct limits *limits;             /* of the process; NULL: none are kept */
+    struct arc_batches *batches;       /* of the process; NULL: none are answered */
+    struct etl_door *door;             /* objects through ETLs; NULL: none here */
+    const struct announcer *announcer; /* NULL: no webhooks */
+    struct offload *cpu;               /* for decoding signed chunks */
     const struct s3api_conf *conf;
 };
 

@@ -12,6 +12,7 @@
 #include "s3api/limits.h"
 #include "s3api/website.h"
 #include "store/lifecycle.h"
+#include "store/notification.h"
 
 enum { SMALL_MAX = 16 << 10, CORS_MAX = 64 << 10 };
 
@@ -64,9 +65,14 @@ static enum err logging_read(struct setting_read *s)
     return only_empty(s, "Server access logging");
 }
 
-static enum err notification_read(struct setting_read *s)
+static enum err notification_setting_read(struct setting_read *s)
 {
-    return only_empty(s, "Event notification");
+    struct notification *n = NULL;
+    enum err e = notification_read(s->arena, s->doc, &n, s->why);
+
+    s->made = n;
+    s->unset = e == ERR_OK && n->n == 0;
+    return e;
 }
 
 enum err lifecycle_setting_read(struct setting_read *s)
@@ -85,7 +91,7 @@ static const struct setting settings[] = {
     {SUB(ACCELERATE), {"accelerate", 10}, {"AccelerateConfiguration", 23}, accelerate_read, .document_max = SMALL_MAX},
     {SUB(CORS), {"cors", 4}, {"CORSConfiguration", 17}, cors_read, ERR_NO_SUCH_CORS, .document_max = CORS_MAX},
     {SUB(LOGGING), {"logging", 7}, {"BucketLoggingStatus", 19}, logging_read, .document_max = SMALL_MAX},
-    {SUB(NOTIFICATION), {"notification", 12}, {"NotificationConfiguration", 25}, notification_read, .document_max = SMALL_MAX},
+    {SUB(NOTIFICATION), {"notification", 12}, {"NotificationConfiguration", 25}, notification_setting_read, .document_max = SMALL_MAX},
     {SUB(REQUEST_PAYMENT), {"request-payment", 15}, {"RequestPaymentConfiguration", 27}, request_payment_read,
      .content = {"<Payer>BucketOwner</Payer>", 26}, .document_max = SMALL_MAX},
     {SUB(TAGGING), {"tagging", 7}, {"Tagging", 7}, bucket_tags_read, ERR_NO_SUCH_TAG_SET, .document_max = 128 << 10, .status = 204,
@@ -166,6 +172,11 @@ static const void *access_block_kept(struct arena *arena, struct str text)
     return read_kept(setting_find(SUB(PUBLIC_ACCESS_BLOCK)), arena, text);
 }
 
+static const void *notification_kept(struct arena *arena, struct str text)
+{
+    return read_kept(setting_find(SUB(NOTIFICATION)), arena, text);
+}
+
 static const void *policy_kept(struct arena *arena, struct str text)
 {
     char why[POLICY_WHY_MAX] = "";
@@ -211,6 +222,7 @@ const struct bucket_doc_kind s3_doc_kinds[] = {
     {{"acl", 3}, acl_kept},
     {{"cors", 4}, cors_kept},
     {{"lifecycle", 9}, lifecycle_kept},
+    {{"notification", 12}, notification_kept},
     {{"object-lock", 11}, lock_kept},
     {{"ownership", 9}, ownership_kept},
     {{"policy", 6}, policy_kept},

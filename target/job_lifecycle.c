@@ -183,8 +183,11 @@ static enum step_next life_headed(struct op *op)
     }
     l->pin[0] = l->pin[n + 1] = '"';
     memcpy(l->pin + 1, info->etag.text, n);
-    l->delete_req = (struct obj_delete_req){
-        .arena = &l->one_arena, .bucket = l->list_req.bucket, .key = now.key, .cond = COND_INIT};
+    l->delete_req = (struct obj_delete_req){.arena = &l->one_arena,
+                                            .bucket = l->list_req.bucket,
+                                            .key = now.key,
+                                            .cond = COND_INIT,
+                                            .cause = &life_expired};
     l->delete_req.cond.if_match = str_n(l->pin, n + 2);
     store_obj_delete(l->job.env->all, &l->delete_req, &l->deleted, op_try(op, life_deleted));
     return STEP_WAIT;

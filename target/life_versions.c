@@ -1,7 +1,10 @@
 #include "target/life_versions.h"
 
 #include "base/clock.h"
+#include "store/notification.h"
 #include "target/job_select.h"
+
+const struct cause life_expired = {.kind = EVENT_EXPIRED};
 
 enum { PAGE = 500 };
 
@@ -47,7 +50,8 @@ static enum step_next expire(struct life_versions *l, struct object_version v)
                                             .key = key_of(l),
                                             .cond = COND_INIT,
                                             .of_version = true,
-                                            .version = v};
+                                            .version = v,
+                                            .cause = &life_expired};
     return op_go(&l->op, drop);
 }
 

@@ -12,6 +12,9 @@
 #include "store/lifecycle.h"
 #include "target/job.h"
 
+/* Why lifecycle rules delete: what is told of it (store.h). */
+extern const struct cause life_expired;
+
 struct life_versions {
     struct job *job;
     struct bucket_id bucket;

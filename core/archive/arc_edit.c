@@ -249,7 +249,8 @@ static enum step_next edit_change(struct op *op)
                                             .cut = e->cut,
                                             .body = e->body,
                                             .check = &e->check,
-                                            .size_max = OBJECT_SIZE_MAX};
+                                            .size_max = OBJECT_SIZE_MAX,
+                                            .cause = e->req->cause};
     e->splice_req.cond.if_match = etag_str(&e->patch.etag);
     /* not through arcs_store(): this knows more of the index */
     store_obj_splice(e->req->arcs->env.store, &e->splice_req, &e->spliced, op_try(op, edit_spliced));
@@ -336,7 +337,8 @@ static enum step_next edit_write(struct op *op)
                                       .cond = e->req->cond,
                                       .body = e->body,
                                       .check = &e->check,
-                                      .size_max = OBJECT_SIZE_MAX};
+                                      .size_max = OBJECT_SIZE_MAX,
+                                      .cause = e->req->cause};
     if (keeps) {
         e->put_req.cond = (struct cond)COND_INIT;
         e->put_req.cond.if_match = etag_str(&e->patch.etag);

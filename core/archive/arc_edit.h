@@ -29,10 +29,11 @@ struct arc_edit_req {
     enum arc_format format; /* ARC_NONE: by name */
     enum arc_change change;
     struct str member;
-    struct source *body; /* of the new member; may be NULL: empty. Not closed */
-    uint64_t size;       /* its bytes */
-    int64_t mtime_s;     /* of the new member; 0: now */
-    struct cond cond;    /* against the archive, as for writes */
+    struct source *body;       /* of the new member; may be NULL: empty. Not closed */
+    uint64_t size;             /* its bytes */
+    int64_t mtime_s;           /* of the new member; 0: now */
+    struct cond cond;          /* against the archive, as for writes */
+    const struct cause *cause; /* may be NULL: store.h */
 };
 struct arc_edit_res {
     struct object_info info; /* of the archive as it is now */

@@ -28,6 +28,7 @@
  * anybody. Whoever made the gate may read the content, decide the condition, tell others, and then lets it commit, or not.
  * The visit and what it points to are there until the call of enter is done; sources it gave until they are closed. */
 struct obj_get_res;
+struct cause; /* notification.h: who is told why, of writes that others are told of */
 struct gate_visit {
     const struct object_info *info; /* what will be committed; its mtime is a proposal */
     const struct part_info *parts;  /* of a multipart object, as obj_head gives them */
@@ -96,12 +97,13 @@ struct obj_put_req {
     struct arena *arena;
     struct bucket_id bucket;
     struct str key;
-    struct object_info info;  /* attrs and tags are kept; the rest is ignored */
-    struct cond cond;         /* as for writes, decided where the write commits */
-    struct source *body;      /* may be NULL: empty. Not closed. */
-    struct body_check *check; /* never NULL */
-    uint64_t size_max;        /* more than that: ERR_ENTITY_TOO_LARGE */
-    struct commit_gate *gate; /* may be NULL; not on the wire */
+    struct object_info info;   /* attrs and tags are kept; the rest is ignored */
+    struct cond cond;          /* as for writes, decided where the write commits */
+    struct source *body;       /* may be NULL: empty. Not closed. */
+    struct body_check *check;  /* never NULL */
+    uint64_t size_max;         /* more than that: ERR_ENTITY_TOO_LARGE */
+    struct commit_gate *gate;  /* may be NULL; not on the wire */
+    const struct cause *cause; /* may be NULL; not on the wire */
 };
 struct obj_put_res {
     struct object_info info; /* size, mtime, etag, checksum of what was written */
@@ -118,7 +120,8 @@ struct obj_delete_req {
      * kind is looked at. ERR_OBJECT_LOCKED. Otherwise what is current becomes an older version, and a delete marker is made. */
     bool of_version;
     struct object_version version;
-    bool bypass; /* a retention in governance mode is not looked at */
+    bool bypass;               /* a retention in governance mode is not looked at */
+    const struct cause *cause; /* may be NULL; not on the wire */
 };
 struct obj_delete_res {
     bool existed; /* a missing key is not an error, neither is a missing version */
@@ -146,9 +149,10 @@ struct obj_copy_req {
     bool
         move; /* where one commit can do both, the source is deleted by the one that makes the copy: `moved` tells. Not on the wire */
     struct object_info info;
-    enum hash_alg checksum;   /* wanted; HASH_NONE = as the source's */
-    uint64_t size_max;        /* a larger source: ERR_INVALID_REQUEST */
-    struct commit_gate *gate; /* may be NULL; not on the wire */
+    enum hash_alg checksum;    /* wanted; HASH_NONE = as the source's */
+    uint64_t size_max;         /* a larger source: ERR_INVALID_REQUEST */
+    struct commit_gate *gate;  /* may be NULL; not on the wire */
+    const struct cause *cause; /* may be NULL; not on the wire */
 };
 struct obj_copy_res {
     struct object_info info;
@@ -168,10 +172,11 @@ struct obj_splice_req {
     struct str key;
     struct cond cond; /* as for writes; if_match is what makes the offset right */
     uint64_t offset, cut;
-    struct source *body;      /* may be NULL: empty. Not closed */
-    struct body_check *check; /* of the body alone; never NULL */
-    uint64_t size_max;        /* of the new object */
-    struct commit_gate *gate; /* may be NULL; not on the wire. ERR_AGAIN of it is ERR_CONFLICT */
+    struct source *body;       /* may be NULL: empty. Not closed */
+    struct body_check *check;  /* of the body alone; never NULL */
+    uint64_t size_max;         /* of the new object */
+    struct commit_gate *gate;  /* may be NULL; not on the wire. ERR_AGAIN of it is ERR_CONFLICT */
+    const struct cause *cause; /* may be NULL; not on the wire */
 };
 struct obj_splice_res {
     struct object_info info;
@@ -281,6 +286,7 @@ struct upload_complete_req {
     bool any_size;                /* parts before the last may be smaller than PART_SIZE_MIN, too */
     struct commit_gate
         *gate; /* may be NULL; not on the wire. Not passed when the object is found that it made before */
+    const struct cause *cause; /* may be NULL; not on the wire */
 };
 /* On ERR_ENTITY_TOO_SMALL and ERR_INVALID_PART `bad` tells which part. Repeating a completed upload finds the object it made and
  * answers as the first time. */
