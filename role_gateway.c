@@ -7,6 +7,7 @@
 #include "role_cluster.h"
 #include "role_etl.h"
 #include "role_s3.h"
+#include "store/quota.h"
 #include "store/shard.h"
 
 struct gate {
@@ -23,6 +24,7 @@ struct lane {
     struct store *kept;
     struct store *views;
     struct store *told; /* NULL: no webhooks */
+    struct store *bounded;
     struct etl_door *door;
     struct arcs *below; /* over `kept`, for views' members */
     struct arcs *arcs;
@@ -45,7 +47,8 @@ static void *lane_open(void *arg, struct loop *loop, struct control *control, st
         &(struct view_env){.loop = loop, .inner = l->kept, .door = l->door, .arcs = l->below, .cpu = g->role.cpu});
     if (role_notify_announcer(&g->s3.notify))
         l->told = announce_store_new(role_notify_announcer(&g->s3.notify), loop, l->views);
-    l->arcs = role_s3_arcs(&g->s3, &g->role, loop, l->told ? l->told : l->views);
+    l->bounded = quota_store_new(g->s3.quotas, loop, l->told ? l->told : l->views);
+    l->arcs = role_s3_arcs(&g->s3, &g->role, loop, l->bounded);
     l->gateway = role_s3_gateway(&g->s3, &g->role, loop, l->arcs, l->door, control);
     *handler = gateway_handler(l->gateway);
     return l;
@@ -57,6 +60,7 @@ static void lane_close(void *lane)
 
     gateway_free(l->gateway);
     arcs_free(l->arcs);
+    store_close(l->bounded);
     if (l->told)
         store_close(l->told);
     store_close(l->views);

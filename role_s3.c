@@ -126,6 +126,7 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
     if (s->auth == AUTH_SIGNED &&
         ((e = open_credentials(s3, r, dir, why)) != ERR_OK || (e = open_identities(s3, r, meta, why)) != ERR_OK))
         return e;
+    s3->quotas = quotas_new(&(struct quotas_conf){s3->confs, limits_quota});
     if ((e = role_notify_open(&s3->notify, r, dir, s3->confs, s3->buckets, why)) != ERR_OK)
         return e;
     s3->meta = meta;
@@ -137,6 +138,7 @@ void role_s3_close(struct role_s3 *s3)
 {
     audit_close();
     role_notify_close(&s3->notify);
+    quotas_free(s3->quotas);
     if (s3->shared)
         native_shared_free(s3->shared);
     token_public_free(s3->token_public);

@@ -24,6 +24,7 @@ struct role_s3 {
     struct buckets *buckets;
     struct bucket_confs *confs; /* their documents */
     struct role_notify notify;
+    struct quotas *quotas;
     struct backends *backends;
     struct s3api_conf conf;
     struct meta *meta;

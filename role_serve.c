@@ -93,7 +93,8 @@ static enum err open_work(struct serve *v, char why[ROLE_WHY_MAX])
                                          .buckets = v->s3.buckets,
                                          .archives = v->s3.archives,
                                          .etl = &v->etl,
-                                         .announcer = role_notify_announcer(&v->s3.notify)};
+                                         .announcer = role_notify_announcer(&v->s3.notify),
+                                         .quotas = v->s3.quotas};
     if ((e = role_etl_open(&v->etl, r, v->meta, v->s3.buckets, why)) != ERR_OK ||
         (e = role_etl_run(&v->etl, &v->stores, v->s3.buckets, v->id, why)) != ERR_OK)
         return e;

@@ -36,6 +36,7 @@ void role_stores_open(struct role_stores *s, const struct role_stores_env *env, 
         open_views(s, env, loop);
     if (env->announcer)
         s->all = s->told = announce_store_new(env->announcer, loop, s->all);
+    s->all = s->bounded = quota_store_new(env->quotas, loop, s->all);
 }
 
 static void close_store(struct store *s)
@@ -46,6 +47,7 @@ static void close_store(struct store *s)
 
 void role_stores_close(struct role_stores *s)
 {
+    close_store(s->bounded);
     close_store(s->told);
     close_store(s->views);
     if (s->arcs)

@@ -11,6 +11,7 @@
 #include "role_etl.h"
 #include "store/announce.h"
 #include "store/backend.h"
+#include "store/quota.h"
 #include "target/local.h"
 #include "target/moving.h"
 #include "target/redundant.h"
@@ -23,6 +24,7 @@ struct role_stores_env {
     struct arc_cache *archives;        /* of views' members */
     struct role_etl *etl;              /* NULL: views can't be read */
     const struct announcer *announcer; /* NULL: no webhooks */
+    struct quotas *quotas;
     /* of a target; NULL on one machine */
     struct role_cluster *cluster;
     struct moving *moving;
@@ -40,6 +42,7 @@ struct role_stores {
     struct arcs *arcs;     /* the same; NULL without views */
     struct store *views;   /* buckets that show others through ETLs, too; NULL without */
     struct store *told;    /* around that: webhooks are told of writes; NULL without */
+    struct store *bounded; /* around that: quotas of buckets */
     struct store *all;     /* as clients see it: the outermost of these */
 };
 void role_stores_open(struct role_stores *s, const struct role_stores_env *env, struct loop *loop);

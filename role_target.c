@@ -8,6 +8,7 @@
 #include "cli/identity.h"
 #include "role_jobs.h"
 #include "role_notify.h"
+#include "s3api/limits.h"
 #include "s3api/settings.h"
 #include "target/rpc.h"
 #include "target/rpc_etl.h"
@@ -24,6 +25,7 @@ struct target {
     struct buckets *buckets;
     struct bucket_confs *confs; /* their documents */
     struct role_notify notify;
+    struct quotas *quotas;
     struct backends *backends;
     struct arc_cache *archives; /* of views' members */
     struct role_etl etl;
@@ -176,6 +178,7 @@ static enum err open_work(struct target *t, char why[ROLE_WHY_MAX])
 
     if ((e = role_notify_open(&t->notify, r, r->settings.data.items[0], t->confs, t->buckets, why)) != ERR_OK)
         return e;
+    t->quotas = quotas_new(&(struct quotas_conf){t->confs, limits_quota});
     t->backends = backends_new(t->buckets, r->io, r->cpu);
     t->archives = arc_cache_new(INDEXES_MAX);
     t->stores = (struct role_stores_env){.role = r,
@@ -187,7 +190,8 @@ static enum err open_work(struct target *t, char why[ROLE_WHY_MAX])
                                          .cluster = &t->cluster,
                                          .moving = t->moving,
                                          .redundant = t->redundant,
-                                         .announcer = role_notify_announcer(&t->notify)};
+                                         .announcer = role_notify_announcer(&t->notify),
+                                         .quotas = t->quotas};
     if ((e = role_etl_open(&t->etl, r, t->cluster.meta, t->buckets, why)) != ERR_OK ||
         (e = role_etl_run(&t->etl, &t->stores, t->buckets, t->id, why)) != ERR_OK)
         return e;
@@ -252,6 +256,7 @@ static void target_close(struct role *r)
         moving_free(t->moving);
     role_cluster_close(&t->cluster);
     role_notify_close(&t->notify);
+    quotas_free(t->quotas);
     role_etl_close(&t->etl);
     backends_free(t->backends);
     arc_cache_free(t->archives);

@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import io
 import json
+import os
 import socket
 import threading
 import time
@@ -163,8 +164,7 @@ def test_each_way_to_write(s3, told, hook, bucket):
     s3.put_object_tagging(Bucket=bucket, Key="copy", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
     s3.delete_object_tagging(Bucket=bucket, Key="copy")
     s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
-    eventually(lambda: all(s3.get_bucket_ownership_controls(Bucket=bucket) for _ in range(4)))
-    time.sleep(0.3)
+    time.sleep(1)  # of a cluster: until every gateway knows
     s3.put_object_acl(Bucket=bucket, Key="copy", ACL="public-read")
     s3.delete_object(Bucket=bucket, Key="put")
     s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "copy"}, {"Key": "form"}, {"Key": "never-was"}]})
@@ -185,6 +185,7 @@ def test_a_new_name(s3, hook, bucket):
     eventually(lambda: hook.seen(bucket) == {("ObjectCreated:Put", "old"), ("ObjectCreated:Copy", "new"), ("ObjectRemoved:Delete", "old")})
 
 
+@pytest.mark.skipif("SLUICE_REDUNDANCY" in os.environ, reason="no versions where there are slices")
 def test_versions(s3, hook, bucket):
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     ask_for(s3, bucket, rule(*ALL))

@@ -63,14 +63,46 @@ bool limits_take(struct limits *l, uint64_t id, uint32_t per_s, uint64_t now_ns)
 
 /* ---- tags ---- */
 
+/* 1 and more, or so many KiB, MiB, GiB, TiB, PiB. */
+static bool read_size(struct str text, uint64_t *out)
+{
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
+    unsigned shift = 0;
+    uint64_t n;
+
+    for (unsigned i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+        if (str_ends(text, str_z(units[i]))) {
+            text.n -= 3;
+            shift = 10 * (i + 1);
+        }
+    if (!str_to_u64(text, (uint64_t)INT64_MAX >> shift, &n) || n == 0)
+        return false;
+    *out = n << shift;
+    return true;
+}
+
+static bool read_tag(const struct tag *t, struct bucket_limits *out)
+{
+    if (str_eq(t->key, STR(IDENT_TAG_BYTES)))
+        return read_size(t->value, &out->quota.bytes);
+    if (str_eq(t->key, STR(IDENT_TAG_OBJECTS)))
+        return str_to_u64(t->value, INT64_MAX, &out->quota.objects) && out->quota.objects > 0;
+    return str_eq(t->key, STR(IDENT_TAG_RATE)) && ident_rate(t->value, &out->per_s);
+}
+
 enum err limits_of_tags(const struct tag *tags, size_t n, struct bucket_limits *out)
 {
     *out = (struct bucket_limits){0};
     for (size_t i = 0; i < n; i++)
-        if (str_starts(tags[i].key, STR(IDENT_TAG_OURS)) &&
-            !(str_eq(tags[i].key, STR(IDENT_TAG_RATE)) && ident_rate(tags[i].value, &out->per_s)))
+        if (str_starts(tags[i].key, STR(IDENT_TAG_OURS)) && !read_tag(&tags[i], out))
             return ERR_INVALID_TAG;
     return ERR_OK;
+}
+
+bool limits_quota(const void *parsed, struct quota_limits *out)
+{
+    *out = ((const struct bucket_limits *)parsed)->quota;
+    return out->bytes || out->objects;
 }
 
 static const struct bucket_limits *limits_of(const struct s3_request *r)
@@ -81,13 +113,19 @@ static const struct bucket_limits *limits_of(const struct s3_request *r)
     return d ? d->parsed : NULL;
 }
 
+static bool same(const struct bucket_limits *a, const struct bucket_limits *b)
+{
+    return a->per_s == b->per_s && a->quota.bytes == b->quota.bytes && a->quota.objects == b->quota.objects;
+}
+
 enum err limits_may_change(struct s3_request *r, const void *made)
 {
+    static const struct bucket_limits none;
     const struct bucket_limits *now = limits_of(r), *then = made;
 
     if (then && then->odd)
         return ERR_INVALID_TAG;
-    if (r->principal.kind == IAM_OWNER || (now ? now->per_s : 0) == (then ? then->per_s : 0))
+    if (r->principal.kind == IAM_OWNER || same(now ? now : &none, then ? then : &none))
         return ERR_OK;
     return reply_error(r, ERR_ACCESS_DENIED, "Only the owner changes tags that begin with " IDENT_TAG_OURS);
 }

@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "store/quota.h"
 
 struct s3_request;
 struct setting_read;
@@ -28,8 +29,11 @@ bool limits_take(struct limits *, uint64_t id, uint32_t per_s, uint64_t now_ns);
 /* What the tags of a bucket say, in its "tagging" document. */
 struct bucket_limits {
     uint32_t per_s; /* 0: no limit */
-    bool odd;       /* tags that would not be taken today */
+    struct quota_limits quota;
+    bool odd; /* tags that would not be taken today */
 };
+/* For struct quotas_conf: what the parsed document says. */
+bool limits_quota(const void *parsed, struct quota_limits *out);
 /* ERR_INVALID_TAG for a tag of ours that says nothing. */
 MUST_USE enum err limits_of_tags(const struct tag *tags, size_t n, struct bucket_limits *out);
 /* Only the owner changes tags of ours: whether `made` (NULL: none are left) may take the place of what there is. */

@@ -32,7 +32,9 @@ enum err bucket_tags_read(struct setting_read *s)
     enum err e = tagging_read(s, tags, BUCKET_TAGS_MAX, &n);
 
     if (e == ERR_OK && (e = limits_of_tags(tags, n, limits)) != ERR_OK)
-        return setting_refuse(s, e, "Of tags that begin with " IDENT_TAG_OURS " there is " IDENT_TAG_RATE ", 1 to %d.",
+        return setting_refuse(s, e,
+                              "Of tags that begin with " IDENT_TAG_OURS " there are " IDENT_TAG_RATE
+                              ", 1 to %d, " IDENT_TAG_BYTES ", such as 500GiB, and " IDENT_TAG_OBJECTS ".",
                               IDENT_RATE_MAX);
     limits->odd = e == ERR_OK && !tags_are_plain(tags, n);
     s->made = limits;

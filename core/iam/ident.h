@@ -29,8 +29,10 @@ enum {
 };
 
 /* Tags that mean something here. */
-#define IDENT_TAG_OURS "sluice:"
-#define IDENT_TAG_RATE "sluice:requests-per-second"
+#define IDENT_TAG_OURS    "sluice:"
+#define IDENT_TAG_RATE    "sluice:requests-per-second"
+#define IDENT_TAG_BYTES   "sluice:quota-bytes" /* of buckets only */
+#define IDENT_TAG_OBJECTS "sluice:quota-objects"
 enum { IDENT_RATE_MAX = 1000000 };
 
 struct ident_item {

@@ -296,7 +296,7 @@ static void look_copy(struct watched *w)
     const struct obj_copy_res *res = w->res;
 
     tell_made(w, EVENT_COPY, &req->bucket, req->key, &res->info);
-    if (res->moved)
+    if (req->move && res->moved)
         tell(w, EVENT_DELETE, (struct subject){.bucket = req->src_bucket, .key = req->src_key});
 }
 

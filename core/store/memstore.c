@@ -204,7 +204,7 @@ static void obj_delete(struct store *s, const struct obj_delete_req *req, struct
     enum err e = b->sealed ? ERR_NO_SUCH_BUCKET : cond_check_delete(&req->cond, o ? &o->info : NULL);
 
     if (e == ERR_OK) {
-        res->existed = o != NULL;
+        *res = (struct obj_delete_res){.existed = o != NULL};
         if (o)
             membucket_remove(b, membucket_seek(b, req->key));
     }
