@@ -112,6 +112,7 @@ enum err role_s3_open(struct role_s3 *s3, struct role *r, struct meta *meta, str
         s->website_domains.count, s->log_access};
     s3->conf.redundancy = s->redundancy;
     s3->conf.encrypts = s->encryption_key_file.n || s->encryption_key.n;
+    s3->conf.log_flush_ms = s->log_flush_ms;
     s3->conf.lifecycle_day_s = s->lifecycle_day_s;
     if ((e = role_open_tls(r, 0, s->tls_cert, s->tls_key, why)) != ERR_OK)
         return e;

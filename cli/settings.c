@@ -211,6 +211,9 @@ static const struct config_option options[] = {
     {"log.format", CONFIG_CHOICE, F(log_format), "text", "`text` is key=value, `json` one object per line.",
      .choices = "text|json"},
     {"log.access", CONFIG_BOOL, F(log_access), "false", "One line per request."},
+    {"logging.flush", CONFIG_DURATION_MS, F(log_flush_ms), "60s",
+     "After what time lines of access logs (PutBucketLogging, docs/logging.md) are written to their bucket.",
+     .min = 100},
     {"notifications.webhooks", CONFIG_LIST, F(webhooks), "",
      "`NAME=ADDRESS` of webhooks that buckets may send their events to (docs/notifications.md), the same on every "
      "node."},

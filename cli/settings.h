@@ -56,6 +56,7 @@ struct settings {
     enum log_level log_level;
     enum log_format log_format;
     bool log_access;
+    uint32_t log_flush_ms;
     struct config_list webhooks; /* "NAME=ADDRESS" */
     struct str webhook_tokens, webhook_ca, notify_dir;
     bool webhook_private;

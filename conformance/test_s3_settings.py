@@ -102,7 +102,7 @@ def test_what_can_only_be_off(s3, bucket):
     assert code(s3.put_bucket_accelerate_configuration, Bucket=bucket, AccelerateConfiguration={"Status": "Enabled"}) == "NotImplemented"
     s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
     assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=bucket)
-    assert code(s3.put_bucket_logging, Bucket=bucket, BucketLoggingStatus={"LoggingEnabled": {"TargetBucket": "x", "TargetPrefix": ""}}) == "NotImplemented"
+    assert code(s3.put_bucket_logging, Bucket=bucket, BucketLoggingStatus={"LoggingEnabled": {"TargetBucket": "x", "TargetPrefix": ""}}) == "InvalidTargetBucketForLogging"
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
     queue = {"QueueConfigurations": [{"QueueArn": "arn:aws:sqs:::q", "Events": ["s3:ObjectCreated:*"]}]}
     assert code(s3.put_bucket_notification_configuration, Bucket=bucket, NotificationConfiguration=queue) == "InvalidArgument"  # no such webhook

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "s3api/access_log.h"
 #include "s3api/request.h"
 
 enum { CLASSES = 5, ROUTES_MAX = 192, LABELS_MAX = 96, TARGET_LOG_MAX = 512 };
@@ -60,8 +61,7 @@ static void count(size_t row, const char *action, int status, uint64_t took_ns)
     metric_time(time, took_ns);
 }
 
-/* The target without what makes a presigned URL work: whoever reads logs must not be able to use it. */
-static struct str loggable_target(const struct s3_request *r)
+struct str account_target(const struct s3_request *r)
 {
     static const struct str secrets[] = {{"X-Amz-Signature=", 16}, {"Signature=", 10}, {"X-Amz-Security-Token=", 21}};
     struct str rest = r->http->query, out = r->http->path;
@@ -85,7 +85,7 @@ static void log_access(const struct s3_request *r, const char *action, uint64_t 
 {
     log_info(str_n(r->http->id, sizeof(r->http->id)), "request",
              "peer=%s method=%s target=%s action=%s status=%d bytes=%llu ms=%.3f key=%s agent=%s sent=%s",
-             r->http->peer, log_quote(r->http->method_text), log_quote(loggable_target(r)), action, r->reply.res.status,
+             r->http->peer, log_quote(r->http->method_text), log_quote(account_target(r)), action, r->reply.res.status,
              (unsigned long long)r->reply.body_bytes, (double)took_ns / 1e6, log_quote(r->access_key),
              log_quote(s3_header(r, STR("user-agent"))), err_name(sent));
 }
@@ -133,4 +133,6 @@ void account_request(const struct s3_request *r, enum err sent)
         audit(r, action, took_ns);
     if (r->env->conf->access_log)
         log_access(r, action, took_ns, sent);
+    if (r->env->logs)
+        access_logs_add(r->env->logs, r, took_ns);
 }

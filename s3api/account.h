@@ -8,8 +8,11 @@
 #define SLUICE_S3API_ACCOUNT_H
 
 #include "base/err.h"
+#include "base/str.h"
 
 struct s3_request;
+/* Path and query of the request without what makes a presigned URL work: whoever reads logs must not be able to use it. In the arena. */
+struct str account_target(const struct s3_request *r);
 /* `sent`: how sending the answer ended. */
 void account_request(const struct s3_request *r, enum err sent);
 

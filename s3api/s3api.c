@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "s3api/access_log.h"
 #include "s3api/auth.h"
 #include "s3api/limits.h"
 #include "s3api/may.h"
@@ -238,6 +239,7 @@ struct s3api *s3api_new(const struct s3api_env *env)
 
     s->handler.on_request = on_request;
     s->env = *env;
+    s->env.logs = access_logs_new(env);
     random_bytes(id, sizeof(id));
     base64_encode(id, sizeof(id), s->host_id);
     return s;
@@ -250,5 +252,6 @@ struct http_handler *s3api_handler(struct s3api *s)
 
 void s3api_free(struct s3api *s)
 {
+    access_logs_free(s->env.logs);
     free(s);
 }

@@ -19,6 +19,7 @@
 #include "store/store.h"
 
 struct limits;
+struct access_logs;
 enum { S3_WHY_MAX = 256 };
 
 struct s3api_conf {
@@ -30,6 +31,7 @@ struct s3api_conf {
     const struct str *website_domains; /* <bucket>.<domain> is a website */
     size_t website_domain_count;
     bool access_log;
+    uint32_t log_flush_ms;        /* how old lines of access logs are when they are delivered */
     bool encrypts;                /* what is kept can be encrypted: there are master keys */
     int64_t lifecycle_day_s;      /* how long a day of lifecycle rules is; 0 = 24 hours */
     struct redundancy redundancy; /* of buckets whose makers don't say */
@@ -51,6 +53,7 @@ struct s3api_env {
     const struct announcer *announcer; /* NULL: no webhooks */
     struct offload *cpu;               /* for decoding signed chunks */
     const struct s3api_conf *conf;
+    struct access_logs *logs; /* made by s3api_new() */
 };
 
 struct s3api *s3api_new(const struct s3api_env *env);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "iam/policy.h"
+#include "s3api/access_log.h"
 #include "s3api/acl.h"
 #include "s3api/route.h"
 #include "s3api/xml.h"
@@ -49,22 +50,6 @@ static enum err accelerate_read(struct setting_read *s)
     return str_eq(status, STR("Suspended")) ? ERR_OK : ERR_MALFORMED_XML;
 }
 
-/* A document without content turns something off that is never on. */
-static enum err only_empty(struct setting_read *s, const char *what)
-{
-    const struct xml_node *child = xml_first(s->doc, xml_root(s->doc));
-
-    s->unset = true;
-    return child ? setting_refuse(s, ERR_NOT_IMPLEMENTED, "%s is not implemented (" STR_FMT ").", what,
-                                  STR_ARG(child->name))
-                 : ERR_OK;
-}
-
-static enum err logging_read(struct setting_read *s)
-{
-    return only_empty(s, "Server access logging");
-}
-
 static enum err notification_setting_read(struct setting_read *s)
 {
     struct notification *n = NULL;
@@ -90,7 +75,7 @@ enum err lifecycle_setting_read(struct setting_read *s)
 static const struct setting settings[] = {
     {SUB(ACCELERATE), {"accelerate", 10}, {"AccelerateConfiguration", 23}, accelerate_read, .document_max = SMALL_MAX},
     {SUB(CORS), {"cors", 4}, {"CORSConfiguration", 17}, cors_read, ERR_NO_SUCH_CORS, .document_max = CORS_MAX},
-    {SUB(LOGGING), {"logging", 7}, {"BucketLoggingStatus", 19}, logging_read, .document_max = SMALL_MAX},
+    {SUB(LOGGING), {"logging", 7}, {"BucketLoggingStatus", 19}, logging_read, .document_max = SMALL_MAX, .fits = logging_fits},
     {SUB(NOTIFICATION), {"notification", 12}, {"NotificationConfiguration", 25}, notification_setting_read, .document_max = SMALL_MAX},
     {SUB(REQUEST_PAYMENT), {"request-payment", 15}, {"RequestPaymentConfiguration", 27}, request_payment_read,
      .content = {"<Payer>BucketOwner</Payer>", 26}, .document_max = SMALL_MAX},
@@ -172,6 +157,11 @@ static const void *access_block_kept(struct arena *arena, struct str text)
     return read_kept(setting_find(SUB(PUBLIC_ACCESS_BLOCK)), arena, text);
 }
 
+static const void *logging_kept(struct arena *arena, struct str text)
+{
+    return read_kept(setting_find(SUB(LOGGING)), arena, text);
+}
+
 static const void *notification_kept(struct arena *arena, struct str text)
 {
     return read_kept(setting_find(SUB(NOTIFICATION)), arena, text);
@@ -222,6 +212,7 @@ const struct bucket_doc_kind s3_doc_kinds[] = {
     {{"acl", 3}, acl_kept},
     {{"cors", 4}, cors_kept},
     {{"lifecycle", 9}, lifecycle_kept},
+    {{"logging", 7}, logging_kept},
     {{"notification", 12}, notification_kept},
     {{"object-lock", 11}, lock_kept},
     {{"ownership", 9}, ownership_kept},
