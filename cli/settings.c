@@ -120,8 +120,7 @@ static const struct config_option options[] = {
      "How full they must be, in percent, for copies of remote objects to be evicted, least recently used first.",
      .min = 1, .max = 100},
     {"lifecycle.day", CONFIG_DURATION_S, F(lifecycle_day_s), "24h",
-     "How long a day of lifecycle rules is, and how often they are carried out; another length is for trying them out.",
-     .min = 1},
+     "How long a day of lifecycle rules and inventories is; another length is for trying them out.", .min = 1},
     {"download.private", CONFIG_BOOL, F(download_private), "false",
      "Downloads may come from loopback, private and link-local addresses, too: whoever may start one reaches what this "
      "machine "

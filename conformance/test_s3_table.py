@@ -18,6 +18,7 @@ OLD = {"GetBucketLifecycle", "PutBucketLifecycle", "GetBucketNotification", "Put
 ELSEWHERE = {"WriteGetObjectResponse", "ListDirectoryBuckets"}  # sent to other hosts, or indistinguishable from ListBuckets
 SAMPLES = {"PartNumber": 1, "CopySource": "no-such-bucket-at-all/k", "UploadId": "0" * 32, "MaxParts": 1, "RenameSource": "k2",
            "Payer": "BucketOwner", "ObjectEncryption": {"SSEKMS": {"KMSKeyArn": "arn:aws:kms:x:1:key/1"}},
+           "InventoryConfiguration": {"Id": "x", "IsEnabled": False, "IncludedObjectVersions": "All", "Schedule": {"Frequency": "Daily"}, "Destination": {"S3BucketDestination": {"Bucket": "arn:aws:s3:::x", "Format": "CSV"}}},
            "Delete": {"Objects": [{"Key": "k"}]}, "ObjectAttributes": ["ETag"], "Id": "x", "Policy": "{}"}
 
 

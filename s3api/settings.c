@@ -12,6 +12,7 @@
 #include "s3api/xml.h"
 #include "s3api/limits.h"
 #include "s3api/website.h"
+#include "store/inventory.h"
 #include "store/lifecycle.h"
 #include "store/notification.h"
 
@@ -208,9 +209,28 @@ static const void *tagging_kept(struct arena *arena, struct str text)
     return read_kept(setting_find(SUB(TAGGING)), arena, text);
 }
 
+static const void *inventory_kept(struct arena *arena, struct str text)
+{
+    char why[INVENTORY_WHY_MAX] = "";
+    struct inventory *made = NULL;
+    struct xml_doc doc;
+    enum err e = xml_read(text, &doc);
+
+    if (e == ERR_OK) {
+        e = inventory_read(arena, &doc, &made, why);
+        xml_doc_release(&doc);
+    }
+    if (e == ERR_OK)
+        return made;
+    log_error(STR_NONE, "configuration of an inventory can't be read", "err=%s why=%s", err_name(e),
+              log_quote(str_z(why)));
+    return NULL;
+}
+
 const struct bucket_doc_kind s3_doc_kinds[] = {
     {{"acl", 3}, acl_kept},
     {{"cors", 4}, cors_kept},
+    {{"inventory.", 10}, inventory_kept},
     {{"lifecycle", 9}, lifecycle_kept},
     {{"logging", 7}, logging_kept},
     {{"notification", 12}, notification_kept},

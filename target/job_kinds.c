@@ -11,6 +11,7 @@ const struct job_kind *const job_kinds[] = {
     &job_etl,
     &job_etl_list,
     &job_evict,
+    &job_inventory,
     &job_lifecycle,
     &job_lru,
     &job_prefetch,

@@ -55,6 +55,7 @@ extern const struct job_kind job_cleanup;
 extern const struct job_kind job_copy, job_copy_list;
 extern const struct job_kind job_delete;
 extern const struct job_kind job_download;
+extern const struct job_kind job_inventory;
 extern const struct job_kind job_lifecycle;
 extern const struct job_kind job_lru;
 extern const struct job_kind job_prefetch, job_evict;

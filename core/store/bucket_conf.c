@@ -60,6 +60,12 @@ static void entry_unref(void *arg)
     free(e);
 }
 
+/* `kind` ends in '.': all that begin so. */
+static bool is_of(struct str name, struct str kind)
+{
+    return str_ends(kind, STR(".")) ? str_starts(name, kind) : str_eq(name, kind);
+}
+
 static struct entry *entry_new(const struct bucket_confs *t, uint64_t uid, struct str name, struct str text,
                                uint64_t revision)
 {
@@ -70,7 +76,7 @@ static struct entry *entry_new(const struct bucket_confs *t, uint64_t uid, struc
     e->name = arena_str(&e->arena, name);
     e->doc = (struct bucket_doc){.text = arena_str(&e->arena, text), .revision = revision};
     for (size_t i = 0; i < t->kind_count; i++)
-        if (str_eq(t->kinds[i].name, name))
+        if (is_of(name, t->kinds[i].name))
             e->doc.parsed = t->kinds[i].parse(&e->arena, e->doc.text);
     return e;
 }
@@ -160,13 +166,35 @@ const struct bucket_doc *bucket_conf_find(struct bucket_confs *t, struct arena *
     return &e->doc;
 }
 
+const struct bucket_doc *bucket_conf_next(struct bucket_confs *t, struct arena *arena, uint64_t uid, struct str prefix,
+                                          struct str after, struct str *name)
+{
+    struct entry *e = NULL;
+    struct str from = str_cmp(after, prefix) > 0 ? after : prefix;
+
+    pthread_rwlock_rdlock(&t->lock);
+    size_t at = seek(t, uid, from);
+    if (at < t->locked.n && entry_cmp(t->locked.entries[at], uid, after) == 0)
+        at++;
+    if (at < t->locked.n && t->locked.entries[at]->uid == uid && str_starts(t->locked.entries[at]->name, prefix)) {
+        e = t->locked.entries[at];
+        atomic_fetch_add(&e->refs, 1);
+    }
+    pthread_rwlock_unlock(&t->lock);
+    if (!e)
+        return NULL;
+    arena_defer(arena, entry_unref, e);
+    *name = e->name;
+    return &e->doc;
+}
+
 bool bucket_conf_any(struct bucket_confs *t, struct str name)
 {
     bool any = false;
 
     pthread_rwlock_rdlock(&t->lock);
     for (size_t i = 0; i < t->locked.n && !any; i++)
-        any = str_eq(t->locked.entries[i]->name, name);
+        any = is_of(t->locked.entries[i]->name, name);
     pthread_rwlock_unlock(&t->lock);
     return any;
 }

@@ -12,11 +12,11 @@
 
 #include "store/meta.h"
 
-enum { BUCKET_DOC_MAX = 128 << 10, BUCKET_DOC_NAME_MAX = 64 };
+enum { BUCKET_DOC_MAX = 128 << 10, BUCKET_DOC_NAME_MAX = 96 };
 
 /* What is made of documents of one name. */
 struct bucket_doc_kind {
-    struct str name;
+    struct str name; /* ends in '.': of all names that begin so */
     /* From `arena`, which lives as long as the document; `text` is in it, too. NULL: it can't be understood, and was logged. It must
      * not be changed afterwards: many threads read it. */
     const void *(*parse)(struct arena *arena, struct str text);
@@ -38,7 +38,12 @@ void bucket_confs_close(struct bucket_confs *);
 /* From the cache, without waiting; NULL: the bucket has none of that name. There until the arena's end. */
 const struct bucket_doc *bucket_conf_find(struct bucket_confs *, struct arena *arena, uint64_t uid, struct str name);
 
-/* Whether any bucket has one of that name, from the cache. */
+/* The first document of the bucket, from the cache, whose name begins with `prefix` and sorts behind `after`; its name goes to *name. Both are there
+ * until the arena's end. NULL: no more. */
+const struct bucket_doc *bucket_conf_next(struct bucket_confs *, struct arena *arena, uint64_t uid, struct str prefix,
+                                          struct str after, struct str *name);
+
+/* Whether any bucket has one of that name, or one that begins so when it ends in '.', from the cache. */
 bool bucket_conf_any(struct bucket_confs *, struct str name);
 
 struct bucket_conf_put_req {

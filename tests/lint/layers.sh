@@ -13,7 +13,7 @@ allowed()
     core/iam) echo '^(base|store|iam)/' ;;
     core/archive) echo '^(base|http|store|archive)/' ;;
     # of http and store only what a request, a body and a store are
-    s3api) echo "^(base/|$1/|archive/|iam/|etl/(door|each|through|view_conf)\.h|http/(message|url)\.h|store/(store|object|meta|announce|buckets|bucket_conf|jobs|lifecycle|notification|quota|source_chain|verified)\.h)" ;;
+    s3api) echo "^(base/|$1/|archive/|iam/|etl/(door|each|through|view_conf)\.h|http/(message|url)\.h|store/(store|object|meta|announce|buckets|bucket_conf|jobs|inventory|lifecycle|notification|quota|source_chain|verified)\.h)" ;;
     etl) echo '^(base|http|store|archive|etl)/' ;;
     gateway) echo '^(base|http|store|iam|archive|s3api|etl|gateway)/' ;;
     target) echo '^(base|http|store|archive|etl|target)/' ;;
