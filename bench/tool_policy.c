@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "iam/policy.h"
+#include "iam/session_cache.h"
 
 static struct str make(struct buf *b, unsigned n)
 {
@@ -33,6 +33,42 @@ static bool lookup(void *arg, struct str key, struct iam_values *out)
 static void report(const char *what, uint64_t began_ns, unsigned rounds)
 {
     printf("%-34s %8.2f us\n", what, (double)(clock_mono_ns() - began_ns) / 1e3 / rounds);
+}
+
+/* What a token with a policy as large as one may be costs a request, alone and with what was opened before. */
+static int open_sessions(void)
+{
+    enum { ROUNDS = 2000 };
+    static const struct iam_who who = {.kind = IAM_USER, .name = {"alice", 5}, .id = {"AIDA1", 5}};
+    struct session_make_req req = {.who = &who, .expires_s = 1000};
+    struct session_cache *cache = session_cache_new();
+    struct meta *meta = meta_memory_new();
+    struct buf text = BUF_INIT(POLICY_TEXT_MAX);
+    struct arena arena = ARENA_INIT, once = ARENA_INIT;
+    struct session made, got;
+    struct idents *t;
+    bool good;
+
+    req.policies[0] = make(&text, 11);
+    good = idents_open(meta, STR("a secret"), &t) == ERR_OK && session_make(t, &arena, &req, &made) == ERR_OK;
+    uint64_t began = clock_mono_ns();
+    for (unsigned i = 0; good && i < ROUNDS; i++) {
+        good = session_open(t, &once, made.token, 1, &got) == ERR_OK;
+        arena_release(&once);
+    }
+    report("opening a session", began, ROUNDS);
+    began = clock_mono_ns();
+    for (unsigned i = 0; good && i < ROUNDS; i++) {
+        good = session_cache_open(cache, t, &once, made.token, 1, &got) == ERR_OK;
+        arena_release(&once);
+    }
+    report("the same, opened before", began, ROUNDS);
+    session_cache_free(cache);
+    meta_close(meta);
+    idents_close(t);
+    buf_release(&text);
+    arena_release(&arena);
+    return good ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -77,5 +113,5 @@ int main(int argc, char **argv)
     report("asking it for another action", began, rounds);
     buf_release(&text);
     arena_release(&arena);
-    return 0;
+    return open_sessions();
 }

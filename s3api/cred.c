@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "iam/session.h"
+#include "iam/session_cache.h"
 
 /* Slots of the cache of signing keys. An attacker who invents regions can only make others recompute (4 HMACs). */
 enum { CACHE_SLOTS = 64, CACHE_REGION_MAX = 32, DAY_LEN = 8 };
@@ -30,6 +30,7 @@ struct cached_key {
 
 struct creds {
     struct idents *idents;
+    struct session_cache *sessions;
     char account[ACCESS_KEY_MAX];
     size_t account_n;
     pthread_rwlock_t lock;
@@ -43,6 +44,8 @@ struct creds {
 struct creds *creds_new(void)
 {
     struct creds *c = NEW(struct creds);
+
+    c->sessions = session_cache_new();
 
     pthread_rwlock_init(&c->lock, NULL);
     return c;
@@ -61,6 +64,7 @@ void creds_free(struct creds *c)
         explicit_bzero(c->locked.list, c->locked.count * sizeof(struct cred));
     free(c->locked.list);
     wipe_cache(c);
+    session_cache_free(c->sessions);
     pthread_rwlock_destroy(&c->lock);
     free(c);
 }
@@ -139,7 +143,7 @@ static enum err find_session(struct creds *c, struct arena *a, struct str access
                              struct iam_key *out)
 {
     struct session s;
-    enum err e = c->idents ? session_open(c->idents, a, token, now_s, &s) : ERR_INVALID_TOKEN;
+    enum err e = c->idents ? session_cache_open(c->sessions, c->idents, a, token, now_s, &s) : ERR_INVALID_TOKEN;
 
     if (e != ERR_OK)
         return e;

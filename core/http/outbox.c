@@ -205,6 +205,11 @@ static void put_done(struct call *c)
 {
     struct put_op *p = CONTAINER(c, struct put_op, call);
 
+    for (size_t i = 0; c->err != ERR_OK && i < p->req->count; i++) {
+        struct hook *h = hook_find(p->box, p->req->messages[i].hook);
+        if (h)
+            metric_add(&h->dropped, 1);
+    }
     if (p->res->dropped)
         log_warn(STR_NONE, "messages to webhooks are dropped: no room or no such webhook", "count=%zu first=" STR_FMT,
                  p->res->dropped, STR_ARG(p->req->messages[0].hook));

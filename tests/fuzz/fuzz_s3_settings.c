@@ -4,6 +4,7 @@
 #include "s3api/route.h"
 #include "s3api/settings.h"
 #include "s3api/website.h"
+#include "store/inventory.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,6 +30,16 @@ static void follow(struct arena *a, const struct website *w)
     }
 }
 
+/* Not one of the settings' table: a bucket has several. */
+static void read_inventory(struct arena *a, const struct xml_doc *doc)
+{
+    char why[INVENTORY_WHY_MAX];
+    struct inventory *made;
+
+    if (inventory_read(a, doc, &made, why) == ERR_OK)
+        assert(inventory_is_id(made->id) && made->bucket.n > 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena a = ARENA_INIT;
@@ -38,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > 64 << 10 || xml_read(str_n((const char *)data, size), &first) != ERR_OK)
         return 0;
     struct setting_read read = {.arena = &a, .doc = &first};
+    read_inventory(&a, &first);
     if ((row = row_of(xml_root(&first)->name)) && row->read(&read) == ERR_OK) {
         struct str kept = setting_text(&a, &first);
         assert(xml_read(kept, &again) == ERR_OK);

@@ -2,7 +2,7 @@
 #include "unit.h"
 
 #include "base/mem.h"
-#include "iam/session.h"
+#include "iam/session_cache.h"
 
 static struct vault vault;
 
@@ -101,6 +101,46 @@ static void names_in_arns(void **state)
     assert_int_equal(ident_arn_name(STR(""), IDENT_ROLE).n, 0);
 }
 
+/* Many tokens, each opened twice, while the arena of the first goes: a slot that is taken by another token is still there for who uses it. */
+static void sessions_are_opened_once(void **state)
+{
+    enum { TOKENS = 2 * SESSION_CACHE_SLOTS };
+    static const struct iam_who ann = {.kind = IAM_USER, .name = {"ann", 3}, .id = {"AIDA1", 5}};
+    struct session_make_req req = {.who = &ann, .expires_s = 1000};
+    struct session_cache *cache = session_cache_new();
+    struct meta *meta = meta_memory_new();
+    struct session *made, first, got;
+    struct arena a = {0}, one = {0}, two = {0};
+    struct idents *t;
+
+    (void)state;
+    assert_int_equal(idents_open(meta, STR("a secret"), &t), ERR_OK);
+    req.policies[0] = STR(
+        "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"s3:*\",\"Resource\":\"*\"}]}");
+    made = arena_new(&a, TOKENS * sizeof(*made));
+    assert_int_equal(session_make(t, &a, &req, &made[0]), ERR_OK);
+    assert_int_equal(session_cache_open(cache, t, &one, made[0].token, 1, &first), ERR_OK);
+    assert_int_equal(session_cache_open(cache, t, &two, made[0].token, 999, &got), ERR_OK);
+    assert_ptr_equal(got.who.scopes[0], first.who.scopes[0]);
+    arena_release(&two);
+    for (int i = 1; i < TOKENS; i++) {
+        assert_int_equal(session_make(t, &a, &req, &made[i]), ERR_OK);
+        assert_int_equal(session_cache_open(cache, t, &two, made[i].token, 1, &got), ERR_OK);
+        assert_true(str_eq(got.access_key, made[i].access_key) && str_eq(got.secret, made[i].secret));
+        arena_release(&two);
+    }
+    assert_true(str_eq(first.access_key, made[0].access_key) && first.who.scope_count == 1);
+    assert_int_equal(session_cache_open(cache, t, &two, made[TOKENS - 1].token, 1000, &got), ERR_EXPIRED_TOKEN);
+    assert_int_equal(session_cache_open(cache, t, &two, STR("no token"), 1, &got), ERR_INVALID_TOKEN);
+    assert_int_equal(session_cache_open(cache, t, &two, STR("no token"), 1, &got), ERR_INVALID_TOKEN);
+    arena_release(&two);
+    session_cache_free(cache);
+    arena_release(&one);
+    meta_close(meta);
+    idents_close(t);
+    arena_release(&a);
+}
+
 static void sessions_are_what_was_sealed(void **state)
 {
     static const struct iam_who ann = {.kind = IAM_USER, .name = {"ann", 3}, .id = {"AIDA1", 5}};
@@ -148,6 +188,7 @@ int main(void)
         cmocka_unit_test(lists_keep_their_order_and_bound),
         cmocka_unit_test(names_in_arns),
         cmocka_unit_test(sessions_are_what_was_sealed),
+        cmocka_unit_test(sessions_are_opened_once),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);
