@@ -382,6 +382,24 @@ def test_a_queue_has_a_bound_and_a_time(alone):
         eventually(lambda: hook.seen("events") == {("ObjectCreated:Put", "new")}, 30)
 
 
+def test_a_webhook_that_never_answers(alone):
+    """Holds up neither writes, nor other webhooks, nor the end."""
+    server, port = alone
+    with socket.create_server(("127.0.0.1", port), backlog=64), contextlib.closing(Webhook()) as good:
+        server.env |= {"SLUICE_NOTIFICATIONS_WEBHOOKS": f"hook=http://127.0.0.1:{port}/,other={good.url}"}
+        s3 = Endpoint(server.start(), "http").client()
+        s3.create_bucket(Bucket="events")
+        ask_for(s3, "events", rule("s3:ObjectCreated:*", prefix="a", Id="a"), rule("s3:ObjectCreated:*", prefix="b", Id="b", arn="arn:aws:sns:::other"))
+        began = time.monotonic()
+        for i in range(20):
+            s3.put_object(Bucket="events", Key=f"a{i}", Body=b"x")
+            s3.put_object(Bucket="events", Key=f"b{i}", Body=b"x")
+        eventually(lambda: len(good.seen("events")) == 20)
+        assert time.monotonic() - began < 20
+        began = time.monotonic()
+        assert server.stop() == 0 and time.monotonic() - began < 10
+
+
 def test_private_addresses_are_refused(hook):
     """CVE-2021-21287 and its kind: a webhook is no way into the server's own network."""
     env = settings(hook)
@@ -396,7 +414,7 @@ def test_private_addresses_are_refused(hook):
             assert hook.records("private-b") == [], url
 
 
-@pytest.mark.parametrize("webhooks, word", [("hook", "http://"), ("a b=http://x/", "name"), ("a=http://x/,a=http://y/", "two"), ("a=ftp://x/", "http://"), ("=http://x/", "name")])
+@pytest.mark.parametrize("webhooks, word", [("hook", "http://"), ("a b=http://x/", "name"), ("a=http://x/,a=http://y/", "two"), ("a=ftp://x/", "http://"), ("=http://x/", "name"), ("a=http://u:p@x/", "user")])
 def test_bad_settings_are_told(tmp_path, webhooks, word):
     server = srv.Server(tls=False, env={"SLUICE_NOTIFICATIONS_WEBHOOKS": webhooks})
     try:

@@ -438,6 +438,14 @@ static bool is_name(struct str s)
     return s.n > 0 && s.n <= OUTBOX_NAME_MAX;
 }
 
+/* "http://USER:PASSWORD@HOST/" */
+static bool has_user(struct str url)
+{
+    struct str rest = str_skip(url, str_find(url, STR("//")) + 2), authority = str_split(&rest, '/');
+
+    return str_find_char(authority, '@') != SIZE_MAX;
+}
+
 static void count_as(struct hook *h, struct metric *m, enum metric_kind kind, const char *name, const char *help)
 {
     *m = (struct metric){.name = name, .labels = h->labels, .help = help, .kind = kind};
@@ -481,6 +489,8 @@ static enum err hooks_make(struct outbox *b, char why[OUTBOX_WHY_MAX])
             wrong = "there are two of this name";
         else if (!str_starts(from->url, STR("http://")) && !str_starts(from->url, STR("https://")))
             wrong = "its address must begin with http:// or https://";
+        else if (has_user(from->url))
+            wrong = "its address has a user: a token goes into the file of tokens";
         else if (!str_is_plain(from->url) || str_find_char(from->url, ' ') != SIZE_MAX || !str_is_plain(from->token))
             wrong = "its address or token has control characters or spaces";
         if (wrong) {
