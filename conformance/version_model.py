@@ -1,6 +1,7 @@
 """What S3 says of versions: a model, and random histories that are compared with it."""
 
 import random
+import time
 
 from botocore.exceptions import ClientError
 
@@ -72,9 +73,19 @@ class History:
     def parts(self, name, key):
         body = self.rng.randbytes(5)
         u = self.s3.create_multipart_upload(Bucket=self.bucket, Key=name)["UploadId"]
-        etag = self.s3.upload_part(Bucket=self.bucket, Key=name, UploadId=u, PartNumber=1, Body=body)["ETag"]
+        etag = self.upload(name, u, body)
         self.note(key, self.s3.complete_multipart_upload(Bucket=self.bucket, Key=name, UploadId=u,
                                                          MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]}), body)
+
+    def upload(self, name, upload, body):
+        """While targets join, one that can't be asked for the upload yet answers 503, as to any client: a part may be sent again."""
+        for tries in range(4):
+            try:
+                return self.s3.upload_part(Bucket=self.bucket, Key=name, UploadId=upload, PartNumber=1, Body=body)["ETag"]
+            except ClientError as e:
+                if e.response["Error"]["Code"] != "ServiceUnavailable" or tries == 3:
+                    raise
+                time.sleep(0.5)
 
     def note(self, key, answer, body):
         id = answer.get("VersionId", "null")
